@@ -1,0 +1,1 @@
+"""Operate Amazon OpenSearch Service from Apache Airflow."""
