@@ -1,0 +1,147 @@
+"""Fetch the engines by their Maven coordinates and keep them unpacked in a cache outside the repository.
+
+Standard library only: the set-up runs this before anything is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from local.jdk import Jdk, find_jdk
+
+UNPRIVILEGED_USER = "nobody"
+
+OPENSEARCH_VERSION = "3.8.0"
+OPENSEARCH_MINIMUM_JAVA = 21
+OPENSEARCH_JAVA_VARIABLE = "OPENSEARCH_JAVA_HOME"
+OPENSEARCH = f"org.opensearch.distribution.integ-test-zip:opensearch:{OPENSEARCH_VERSION}:zip"
+KUROMOJI = f"org.opensearch.plugin:analysis-kuromoji:{OPENSEARCH_VERSION}:jar"
+LUCENE_KUROMOJI = "org.apache.lucene:lucene-analysis-kuromoji:10.5.0:jar"
+# The published plugin is a bare jar; the descriptor makes a plugin of it.
+KUROMOJI_DESCRIPTOR = f"""\
+description=Japanese (kuromoji) analysis
+version={OPENSEARCH_VERSION}
+name=analysis-kuromoji
+classname=org.opensearch.plugin.analysis.kuromoji.AnalysisKuromojiPlugin
+java.version={OPENSEARCH_MINIMUM_JAVA}
+opensearch.version={OPENSEARCH_VERSION}
+extended.plugins=
+has.native.controller=false
+"""
+
+
+class EngineMissing(RuntimeError):
+    """An engine cannot be had; the message says what to install or to do."""
+
+
+def running_as_root() -> bool:
+    return os.geteuid() == 0
+
+
+def cache_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the unpacked engines: SEARCHOPS_CACHE, or the user's cache folder.
+
+    For root it is one that every user can reach, because OpenSearch refuses to run as root and then runs as another user.
+    """
+    if chosen := environ.get("SEARCHOPS_CACHE"):
+        return Path(chosen).absolute()
+    if running_as_root():
+        return Path("/var/tmp/searchops")  # noqa: S108 - checked to be ours in make_cache_directory
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "searchops"
+
+
+def make_cache_directory() -> Path:
+    """Create the cache when it is missing.
+
+    :raises EngineMissing: the folder belongs to somebody else, whose programs we would run
+    """
+    cache = cache_directory()
+    cache.mkdir(parents=True, exist_ok=True)
+    if cache.stat().st_uid != os.geteuid():
+        raise EngineMissing(f"{cache} belongs to another user: set SEARCHOPS_CACHE to a folder of your own")
+    if running_as_root():
+        cache.chmod(0o755)
+    return cache
+
+
+def opensearch_jdk() -> Jdk:
+    return find_jdk(OPENSEARCH_MINIMUM_JAVA, None, OPENSEARCH_JAVA_VARIABLE)
+
+
+def missing_prerequisites() -> list[str]:
+    """Return one line for each thing that has to be installed before the engines can be fetched and run."""
+    missing = []
+    if shutil.which("mvn") is None:
+        missing.append("Maven is missing: install it (Debian: apt-get install maven; macOS: brew install maven)")
+    try:
+        opensearch_jdk()
+    except RuntimeError as error:
+        missing.append(str(error))
+    return missing
+
+
+def opensearch_home() -> Path:
+    """Return the unpacked OpenSearch with kuromoji; the first call fetches it (160 MB)."""
+    return _cached(f"opensearch-{OPENSEARCH_VERSION}", _unpack_opensearch)
+
+
+def _unpack_opensearch(target: Path) -> None:
+    (archive,) = _maven_copy(target / "download", OPENSEARCH)
+    with zipfile.ZipFile(archive) as content:
+        content.extractall(target / "unpacked")
+    (home,) = (target / "unpacked").iterdir()
+    for script in (home / "bin").iterdir():
+        script.chmod(0o755)
+    plugin = home / "plugins" / "analysis-kuromoji"
+    _maven_copy(plugin, KUROMOJI, LUCENE_KUROMOJI)
+    (plugin / "plugin-descriptor.properties").write_text(KUROMOJI_DESCRIPTOR, encoding="utf-8")
+    for part in home.iterdir():
+        part.rename(target / part.name)
+    shutil.rmtree(target / "download")
+    shutil.rmtree(target / "unpacked")
+
+
+def _cached(name: str, unpack: Callable[[Path], None]) -> Path:
+    """Return a folder of the cache, filled by `unpack` under another name first: an interrupted unpack is never used."""
+    home = cache_directory() / name
+    if home.is_dir():
+        return home
+    with tempfile.TemporaryDirectory(dir=make_cache_directory(), prefix=f".{name}-", ignore_cleanup_errors=True) as temporary:
+        fresh = Path(temporary) / name
+        fresh.mkdir()
+        unpack(fresh)
+        try:
+            fresh.rename(home)
+        except OSError:
+            if not home.is_dir():  # else somebody else was faster, and theirs is as good
+                raise
+    return home
+
+
+def _maven_copy(directory: Path, *coordinates: str) -> list[Path]:
+    """Let Maven resolve artifacts (through its own settings and repository) and copy them into a folder."""
+    if shutil.which("mvn") is None:
+        raise EngineMissing(missing_prerequisites()[0])
+    for coordinate in coordinates:
+        print(f"Maven: {coordinate}", file=sys.stderr, flush=True)
+        command = ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={coordinate}", f"-DoutputDirectory={directory}"]
+        # In a folder without a pom.xml, so that no project of the user takes part.
+        answer = subprocess.run(
+            command, cwd=directory.parent, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        )
+        if answer.returncode != 0:
+            raise EngineMissing(
+                f"Maven could not fetch {coordinate} (`{' '.join(command)}`):\n{(answer.stdout + answer.stderr)[-2000:]}"
+            )
+    return sorted(directory.iterdir())
+
+
+if __name__ == "__main__":
+    print(opensearch_home())
