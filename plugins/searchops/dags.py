@@ -1,0 +1,104 @@
+"""Build one DAG for each entry of the inventory, and one that says what is wrong for each entry that can't be used.
+
+Airflow keeps import errors by file: without this, one wrong entry would take all DAGs of its file away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from typing import Any, Literal, TypeVar, overload
+
+from airflow.sdk import DAG, BaseOperator, Context, CronTriggerTimetable
+from airflow.sdk.exceptions import AirflowFailException
+
+from searchops.inventory import BrokenEntry, Domain, Index, InventoryError, Package, inventory
+
+T = TypeVar("T")
+
+INVENTORY_DAG_ID = "searchops_inventory"
+
+
+class ConfigErrorOperator(BaseOperator):
+    """Fail with what is wrong in the inventory. Trying again would not help, so nothing is tried again."""
+
+    def __init__(self, *, errors: Iterable[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.errors = list(errors)
+
+    def execute(self, context: Context) -> None:
+        raise AirflowFailException("\n".join(self.errors))
+
+
+@overload
+def entries(section: Literal["domains"]) -> dict[str, Domain | BrokenEntry]: ...
+@overload
+def entries(section: Literal["packages"]) -> dict[str, Package | BrokenEntry]: ...
+@overload
+def entries(section: Literal["indexes"]) -> dict[str, Index | BrokenEntry]: ...
+def entries(section: Any) -> Any:
+    """All entries of a section of this installation's inventory, the broken ones included; none when the file can't be read.
+
+    What no entry's DAG can show (a file that is not YAML, an unknown section, a broken package that nobody uses) is shown by the
+    DAG ``searchops_inventory``. It comes from the DAG file that asks for the domains, because an id may come from one file only.
+    """
+    found: dict[str, Any] = {}
+    try:
+        current = inventory()
+        found, problems = dict(current.entries(section)), current.problems
+    except InventoryError as error:
+        problems = (str(error),)
+    if problems and section == "domains":
+        quarantine(INVENTORY_DAG_ID, problems)
+    return found
+
+
+def dag_for(
+    entry: T | BrokenEntry, *, dag_id: str, from_entry: Callable[[T], Mapping[str, Any]] | None = None, **dag_kwargs: Any
+) -> Callable[[Callable[[T], object]], DAG]:
+    """Make a DAG of a function that wires operators for one entry; for a broken entry, a quarantine DAG of the same id.
+
+    A domain's DAG has the domain's schedule in the domain's time zone.
+
+    :param from_entry: further arguments of the DAG that depend on the entry; not called for a broken one
+    :param dag_kwargs: arguments of the DAG that do not; a quarantine DAG takes over ``tags`` alone
+    """
+
+    def build(wire: Callable[[T], object]) -> DAG:
+        if isinstance(entry, BrokenEntry):
+            return quarantine(dag_id, entry.errors, tags=dag_kwargs.get("tags") or ())
+        settings = {"schedule": _schedule(entry), **dag_kwargs, **(from_entry(entry) if from_entry else {})}
+        with DAG(dag_id=dag_id, **settings) as dag:  # noqa: AIR002 - it is in the settings
+            wire(entry)
+        return dag
+
+    return build
+
+
+def _schedule(entry: object) -> CronTriggerTimetable | None:
+    if isinstance(entry, Domain) and entry.schedule:
+        return CronTriggerTimetable(entry.schedule, timezone=entry.timezone)
+    return None
+
+
+def quarantine(dag_id: str, errors: Iterable[str], tags: Iterable[str] = ()) -> DAG:
+    """A DAG without a schedule that says what is wrong, on its page and when it is run."""
+    errors = list(errors)
+    listed = "\n".join(f"    {error}" for error in errors)
+    with DAG(
+        dag_id=_valid_dag_id(dag_id),
+        schedule=None,
+        tags={"config-error", *tags},
+        doc_md="This DAG can't be built until the inventory is mended (`python -m searchops.inventory check` shows the same):\n\n"
+        f"{listed}\n\nIt is back after the next parse of its file.\n",
+    ) as dag:
+        ConfigErrorOperator(task_id="config_error", errors=errors, retries=0)
+    return dag
+
+
+def _valid_dag_id(dag_id: str) -> str:
+    """A key that is itself the mistake may not be fit for an id; two such keys must not end as one id."""
+    if re.fullmatch(r"[A-Za-z0-9_.-]{1,250}", dag_id):
+        return dag_id
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', dag_id)[:200]}_{sha256(dag_id.encode()).hexdigest()[:8]}"

@@ -1,0 +1,29 @@
+"""The one place where settings enter: ``include/searchops.yaml``, validated entry by entry.
+
+Used by DAG files: imports neither Airflow nor a client of AWS or OpenSearch.
+"""
+
+from __future__ import annotations
+
+from searchops.inventory.loading import BrokenEntry, Inventory, InventoryError, inventory, inventory_path, load, project_root
+from searchops.inventory.models import Defaults, Domain, HandOver, Id, Index, Kind, Package, Preview, Probe, Version
+
+__all__ = [
+    "BrokenEntry",
+    "Defaults",
+    "Domain",
+    "HandOver",
+    "Id",
+    "Index",
+    "Inventory",
+    "InventoryError",
+    "Kind",
+    "Package",
+    "Preview",
+    "Probe",
+    "Version",
+    "inventory",
+    "inventory_path",
+    "load",
+    "project_root",
+]

@@ -1,0 +1,300 @@
+"""Read an inventory: every entry validates alone, so that a mistake stays with the entry that has it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar, overload
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from searchops.inventory.document import Document, DocumentError, parse
+from searchops.inventory.messages import explain, found, path_text, suggestion
+from searchops.inventory.models import DELETES, Defaults, Domain, DomainEntry, File, Index, IndexEntry, Package, PackageEntry
+from searchops.inventory.types import IndexName, Key
+
+Section: TypeAlias = Literal["packages", "domains", "indexes"]
+M = TypeVar("M", bound=BaseModel)
+
+ENVIRONMENT_VARIABLE = "SEARCHOPS_INVENTORY"
+
+_INHERITED = ("region", "aws_conn_id", "slack_conn_id", "bucket")
+_KEY: TypeAdapter[str] = TypeAdapter(Key)
+_INDEX_NAME: TypeAdapter[str] = TypeAdapter(IndexName)
+
+
+class InventoryError(ValueError):
+    """The file as a whole can't be used: it is missing, is not YAML, is not a mapping or gives a key twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenEntry:
+    """An entry that can't be used, with complete sentences that say why (each begins with file and path)."""
+
+    section: str
+    key: str
+    errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What a file says.
+
+    :param file: name of the file for people, relative to ``root`` (``include/searchops.yaml``)
+    :param root: absolute path of the project, the folder above that of the file
+    :param broken: entries that do not validate, and domains that refer to one
+    :param problems: the mistakes that no domain shows: in ``defaults``, an unknown section, a broken package that no domain uses,
+        a broken index that does not say on which domain it is
+    """
+
+    file: str
+    root: Path
+    packages: Mapping[str, Package]
+    domains: Mapping[str, Domain]
+    indexes: Mapping[str, Index]
+    broken: tuple[BrokenEntry, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Every mistake once."""
+        return tuple(dict.fromkeys([*self.problems, *(error for entry in self.broken for error in entry.errors)]))
+
+    @overload
+    def entries(self, section: Literal["packages"]) -> dict[str, Package | BrokenEntry]: ...
+    @overload
+    def entries(self, section: Literal["domains"]) -> dict[str, Domain | BrokenEntry]: ...
+    @overload
+    def entries(self, section: Literal["indexes"]) -> dict[str, Index | BrokenEntry]: ...
+    def entries(self, section: Section) -> Mapping[str, BaseModel | BrokenEntry]:
+        """All entries of a section by key: the good ones, then the broken ones."""
+        good: Mapping[str, BaseModel] = getattr(self, section)
+        return {**good, **{entry.key: entry for entry in self.broken if entry.section == section}}
+
+    def missing_files(self) -> list[str]:
+        """Sentences about local files that entries name and that are not there.
+
+        Not part of :func:`load`: a DAG file is parsed on machines and at moments when a dictionary may not be there yet.
+        """
+        named: list[tuple[str, str, Path | None]] = [
+            *((f"packages.{key}.source", package.source, package.source_path) for key, package in self.packages.items()),
+            *((f"indexes.{key}.body", str(index.body), index.body_path) for key, index in self.indexes.items()),
+            *((f"indexes.{key}.queries", str(index.queries), index.queries_path) for key, index in self.indexes.items()),
+        ]
+        missing = [(at, name) for at, name, path in named if path and not path.is_file()]
+        return [f'{self.file}: {at}: there is no file "{name}" in {self.root}' for at, name in missing]
+
+
+def project_root() -> Path:
+    """The folder that holds ``plugins/`` and ``include/``, seen from this module."""
+    return Path(__file__).resolve().parents[3]
+
+
+def inventory_path() -> Path:
+    """The file that SEARCHOPS_INVENTORY names (relative to the project), or ``include/searchops.yaml``."""
+    return project_root() / (os.environ.get(ENVIRONMENT_VARIABLE) or "include/searchops.yaml")
+
+
+def inventory() -> Inventory:
+    """The inventory of this installation, read again when the file has changed.
+
+    :raises InventoryError: the file as a whole can't be used
+    """
+    path = inventory_path()
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InventoryError(_unreadable(path, error)) from error
+    return _cached(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=4)
+def _cached(path: Path, mtime_ns: int, size: int) -> Inventory:
+    return load(path)
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    return f"{path}: expected the inventory of searchops, found {error.strerror}; {ENVIRONMENT_VARIABLE} names another file"
+
+
+def load(path: Path) -> Inventory:
+    """Read a file. A mistake raises only when it leaves no entry to speak of; every other one is in ``broken`` and ``problems``.
+
+    A package that does not validate takes the domains with it that use it, and an index its domain: a sync that went on without
+    them would leave a dictionary old, or treat an index as one that nobody has named, and be green.
+
+    :raises InventoryError: the file as a whole can't be used
+    """
+    path = Path(os.path.abspath(path))
+    root = path.parent.parent
+    file = path.relative_to(root).as_posix()
+    try:
+        document = parse(path.read_bytes())
+    except OSError as error:
+        raise InventoryError(_unreadable(path, error)) from error
+    except DocumentError as error:
+        raise InventoryError(f"{file}: {error}") from error
+    return _Reader(file, root, document).inventory()
+
+
+class _Refused(Exception):
+    def __init__(self, sentences: Iterable[str]) -> None:
+        self.sentences = tuple(sentences)
+
+
+class _Reader:
+    """One pass over a document, sections in the order in which they need each other.
+
+    :meth:`package`, :meth:`index` and :meth:`domain` build one entry, or raise :class:`_Refused` with all that is wrong with it.
+    """
+
+    def __init__(self, file: str, root: Path, document: Document) -> None:
+        self.file, self.root, self.document = file, root, document
+        self.general: list[str] = []  # sentences that are not about one entry
+        self.broken: dict[tuple[str, str], BrokenEntry] = {}
+        self.raw = {section: self.mapping(section) for section in ("packages", "indexes", "domains")}
+        self.publishers: dict[tuple[str, ...], str] = {}
+        self.syncs: dict[tuple[str, ...], str] = {}
+
+    def inventory(self) -> Inventory:
+        for section in self.document.data:
+            if section not in File.model_fields:
+                self.general.append(self.say((str(section),), f"unknown section; {suggestion(section, File.model_fields)}"))
+        self.defaults = self.read_defaults()
+        self.packages = self.section("packages", self.package)
+        self.indexes = self.section("indexes", self.index)
+        domains = self.section("domains", self.domain)
+        broken = tuple(self.broken.values())
+        shown = {sentence for entry in broken if entry.section == "domains" for sentence in entry.errors}
+        told = [*self.general, *(sentence for entry in broken for sentence in entry.errors)]
+        problems = tuple(sentence for sentence in dict.fromkeys(told) if sentence not in shown)
+        return Inventory(self.file, self.root, self.packages, domains, self.indexes, broken, problems)
+
+    def say(self, path: Sequence[str | int], text: str) -> str:
+        return f"{self.file}: {path_text(path)}: {text} (line {self.document.line(path)})".replace("\n", "\\n")
+
+    def mapping(self, section: str) -> dict[Any, Any]:
+        value = self.document.data.get(section)
+        if isinstance(value, dict) or value is None:
+            return value or {}
+        self.general.append(self.say((section,), f"expected a mapping, found {found(value)}"))
+        return {}
+
+    def check(self, path: tuple[str, ...], model: type[M], values: Any) -> M:
+        try:
+            return model.model_validate(values)
+        except ValidationError as error:
+            raise _Refused(self.say((*path, *inner), text) for inner, text in explain(error, model)) from error
+
+    def section(self, name: str, build: Callable[[str, Any], M]) -> dict[str, M]:
+        good: dict[str, M] = {}
+        for key, raw in self.raw[name].items():
+            try:
+                self.check_key(name, key)
+                good[key] = build(key, raw)
+            except _Refused as refused:
+                self.broken[name, str(key)] = BrokenEntry(name, str(key), tuple(dict.fromkeys(refused.sentences)))
+        return good
+
+    def check_key(self, section: str, key: Any) -> None:
+        try:
+            (_INDEX_NAME if section == "indexes" else _KEY).validate_python(key)
+        except ValidationError as error:
+            raise _Refused(self.say((section, str(key)), text) for _, text in explain(error, File)) from error
+
+    def read_defaults(self) -> Defaults | None:
+        """None when the section is wrong; ``general`` then says why."""
+        raw = self.document.data.get("defaults")
+        try:
+            return self.check(("defaults",), Defaults, {} if raw is None else raw)
+        except _Refused as refused:
+            self.general.extend(refused.sentences)
+            return None
+
+    def package(self, key: str, raw: Any) -> Package:
+        path = ("packages", key)
+        entry = self.check(path, PackageEntry, raw)
+        local = not entry.source.startswith("s3://")
+        values = {**dict(entry), "key": key, "source_path": self.root / entry.source if local else None}
+        if entry.package_id is None and entry.name is None:
+            values["name"] = key
+        return self.check(path, Package, values)
+
+    def index(self, name: str, raw: Any) -> Index:
+        path = ("indexes", name)
+        entry = self.check(path, IndexEntry, raw)
+        if entry.domain not in self.raw["domains"]:
+            known = suggestion(entry.domain, self.raw["domains"])
+            raise _Refused([self.say((*path, "domain"), f'there is no domain "{entry.domain}"; {known}')])
+        values = {
+            **dict(entry),
+            "name": name,
+            "deletes": entry.deletes or (DELETES[entry.version.scheme][0] if entry.version else None),
+            "body_path": self.root / entry.body if entry.body else None,
+            "queries_path": self.root / entry.queries if entry.queries else None,
+        }
+        return self.check(path, Index, values)
+
+    def domain(self, key: str, raw: Any) -> Domain:
+        path = ("domains", key)
+        sentences = self.broken_indexes(key)
+        try:
+            entry = self.check(path, DomainEntry, raw)
+        except _Refused as refused:
+            raise _Refused([*refused.sentences, *sentences]) from refused
+        sentences += self.unusable_packages(key, entry.packages)
+        if self.defaults is None:
+            raise _Refused([*sentences, *self.general])
+        inherited = {name: getattr(entry, name) or getattr(self.defaults, name) for name in _INHERITED}
+        sentences += [
+            self.say((*path, name), "is missing; give it here or in defaults") for name in _INHERITED if not inherited[name]
+        ]
+        if sentences:
+            raise _Refused(sentences)
+        values = {
+            **dict(entry),
+            **inherited,
+            "key": key,
+            "domain_name": entry.domain_name or key,
+            "packages": tuple(self.packages[name] for name in entry.packages),
+            "indexes": tuple(index for index in self.indexes.values() if index.domain == key),
+        }
+        domain = self.check(path, Domain, values)
+        if clashes := self.clashes(domain):
+            raise _Refused(clashes)
+        return domain
+
+    def broken_indexes(self, domain: str) -> list[str]:
+        sentences = []
+        for name, raw in self.raw["indexes"].items():
+            if (entry := self.broken.get(("indexes", str(name)))) and isinstance(raw, dict) and raw.get("domain") == domain:
+                sentences += [self.say(("domains", domain), f'its index "{name}" does not validate'), *entry.errors]
+        return sentences
+
+    def unusable_packages(self, domain: str, names: Sequence[str]) -> list[str]:
+        sentences = []
+        for position, name in enumerate(names):
+            path = ("domains", domain, "packages", position)
+            if name in names[:position]:
+                sentences.append(self.say(path, f'"{name}" is listed twice'))
+            elif entry := self.broken.get(("packages", name)):
+                sentences += [self.say(path, f'the package "{name}" does not validate'), *entry.errors]
+            elif name not in self.packages:
+                sentences.append(self.say(path, f'there is no package "{name}"; {suggestion(name, self.raw["packages"])}'))
+        return sentences
+
+    def clashes(self, domain: Domain) -> list[str]:
+        """Two DAGs for one domain, or two dictionaries for one package, would undo each other's work every night."""
+        path, place = ("domains", domain.key), (domain.region, domain.aws_conn_id)
+        sentences = []
+        if (other := self.syncs.setdefault((*place, domain.domain_name), domain.key)) != domain.key:
+            sentences.append(self.say((*path, "domain_name"), f'"{domain.domain_name}" is already the domain of domains.{other}'))
+        for position, package in enumerate(domain.packages):
+            identity = package.package_id or package.name or ""
+            if (other := self.publishers.setdefault((*place, identity), package.key)) != package.key:
+                text = f'"{identity}" already gets its content from packages.{other}'
+                sentences.append(self.say((*path, "packages", position), text))
+        return sentences

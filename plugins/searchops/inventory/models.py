@@ -1,0 +1,288 @@
+"""The entries of the inventory: as they stand in the file (``…Entry``) and as the DAGs get them.
+
+An object that a DAG gets is complete: defaults are applied, names are resolved, and a domain carries its packages and indexes.
+Each goes through JSON and back (``Domain.model_validate(domain.model_dump(mode="json"))``), so it can be an operator's argument.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from searchops.inventory.types import (
+    Bucket,
+    ConnectionId,
+    Cron,
+    DeliveryStream,
+    DomainName,
+    Duration,
+    Flag,
+    IndexName,
+    Key,
+    PackageId,
+    PackageName,
+    ProjectPath,
+    Region,
+    Source,
+    TableName,
+    Text,
+    TimeZone,
+)
+
+Kind = Literal["synonyms", "kuromoji_user_dictionary", "stopwords"]
+Scheme = Literal["attribute", "once", "sequence", "ingestion", "none"]
+Deletes = Literal["tombstone", "immediate", "never"]
+
+# Design: "Version, id and deletes of an index". The first of each is what counts when an entry says nothing.
+DELETES: dict[Scheme, tuple[Deletes, ...]] = {
+    "attribute": ("tombstone", "immediate", "never"),
+    "sequence": ("tombstone", "immediate", "never"),
+    "once": ("never",),
+    "ingestion": ("immediate",),
+    "none": ("immediate", "never"),
+}
+HANDED_OVER: tuple[Scheme, ...] = ("attribute", "sequence", "once")
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Defaults(Model):
+    """What holds for every entry that does not say otherwise."""
+
+    region: Region | None = Field(default=None, description="AWS Region of the domains.")
+    aws_conn_id: ConnectionId = Field(default="aws_default", description="Airflow connection for AWS.")
+    slack_conn_id: ConnectionId = Field(
+        default="slack_default", description="Airflow connection (Slack webhook) that hears of failures."
+    )
+    bucket: Bucket | None = Field(
+        default=None,
+        description="S3 bucket for published dictionaries and reports; in the Region of the packages, without SSE-KMS.",
+    )
+    claims_table: TableName | None = Field(default=None, description="DynamoDB table of the claims.")
+
+
+class PackageEntry(Model):
+    """One dictionary and the custom package that carries it. Packages are regional; several domains may use one."""
+
+    package_id: PackageId | None = Field(default=None, description="Id of a package that exists.")
+    name: PackageName | None = Field(
+        default=None, description="Name of a package, made when there is none. Without name and package_id it is the entry's key."
+    )
+    kind: Kind = Field(description="What the file holds.")
+    source: Source = Field(description="The file: a path inside the project or s3://bucket/key.")
+    on_drift: Literal["fail", "overwrite"] = Field(
+        default="fail",
+        description="What to do when somebody else has published a newer version: fail the run, or publish over it.",
+    )
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        if self.package_id is not None and self.name is not None:
+            raise ValueError("package_id and name are two ways to name one package; keep one of them")
+        return self
+
+
+class Package(PackageEntry):
+    """A package as a DAG gets it: exactly one of ``package_id`` and ``name`` is set."""
+
+    key: Key
+    source_path: Path | None
+    """Absolute path of a local source; None where ``source`` is an S3 URI. Nobody has looked whether the file is there."""
+
+    @property
+    def pool(self) -> str:
+        """Airflow pool that keeps publishers of this package apart."""
+        return f"package_{self.key}"
+
+
+class Probe(Model):
+    """A text whose tokens, by a named analyzer of the index, have to contain the given ones."""
+
+    text: Text
+    analyzer: Text
+    contains: Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
+class Id(Model):
+    """How a document's id is made: from attributes, from the input position (object key, ETag, row) or from the content."""
+
+    scheme: Literal["attributes", "position", "content"] = "attributes"
+    attributes: tuple[Text, ...] = Field(
+        default=(), description="Names of the attributes, in order; two make pk|sk as Ingestion does."
+    )
+
+    @model_validator(mode="after")
+    def _attributes_fit(self) -> Self:
+        if self.scheme == "attributes" and not self.attributes:
+            raise ValueError('expected attributes: [pk, sk], or scheme "position" or "content"')
+        if self.scheme != "attributes" and self.attributes:
+            raise ValueError(f'attributes have no part in scheme "{self.scheme}"; leave one of the two out')
+        if len(set(self.attributes)) != len(self.attributes):
+            raise ValueError("an attribute is named twice")
+        return self
+
+
+class Version(Model):
+    """Which of two writes of a document is the newer one."""
+
+    scheme: Scheme
+    attribute: Text | None = Field(
+        default=None, description="For attribute: a whole number that every writer of the item increases."
+    )
+    reason: Text | None = Field(default=None, description="For none: why nothing tells old from new.")
+
+    @model_validator(mode="after")
+    def _fits_scheme(self) -> Self:
+        for field, scheme in (("attribute", "attribute"), ("reason", "none")):
+            given = getattr(self, field) is not None
+            if given != (self.scheme == scheme):
+                wanted = "needs" if self.scheme == scheme else "takes no"
+                raise ValueError(f'scheme "{self.scheme}" {wanted} {field}')
+        return self
+
+
+class HandOver(Model):
+    """Where documents go that the cluster does not take in time."""
+
+    firehose: DeliveryStream | None = Field(default=None, description="Firehose stream; without one they go to the S3 spool.")
+    patience: Duration = Field(description="How long a document is tried before it is handed over.")
+
+
+class IndexEntry(Model):
+    """An index, by the alias (or name) that applications use."""
+
+    domain: Key = Field(description="Key of the domain that holds the index.")
+    body: ProjectPath | None = Field(
+        default=None, description="JSON file with settings and mappings, to create or rebuild the index."
+    )
+    on_search_time_use: Literal["report", "reopen"] = Field(
+        default="report",
+        description="A dictionary that only searching uses but that is not updateable: report it, or close and open the index.",
+    )
+    on_index_time_use: Literal["rebuild", "reopen"] = Field(
+        default="rebuild",
+        description="A dictionary that indexing uses: ask for a rebuild, or close and open and leave old documents their tokens.",
+    )
+    id: Id | None = Field(default=None, description="Needed where a load, a consumer, a replay or a pipeline writes the index.")
+    version: Version | None = Field(
+        default=None, description="Needed where a load, a consumer, a replay or a pipeline writes the index."
+    )
+    deletes: Deletes | None = Field(default=None, description="Without it: what fits the version scheme.")
+    tombstone_days: int | None = Field(
+        default=None,
+        strict=True,
+        ge=1,
+        le=36_500,
+        description="Days after which a tombstone is swept; without it tombstones stay.",
+    )
+    hand_over: HandOver | None = None
+    probes: tuple[Probe, ...] = ()
+    queries: ProjectPath | None = Field(default=None, description="YAML file with the searches that a preview compares.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if problems := [*_scheme_problems(self), *_hand_over_problems(self)]:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _scheme_problems(entry: IndexEntry) -> list[str]:
+    if entry.version is None or entry.id is None:
+        fields = ("id", "version", "deletes", "tombstone_days", "hand_over")
+        given = [field for field in fields if getattr(entry, field) is not None]
+        return [f"{', '.join(given)} given, but not both id and version; an index that is written needs the two"] if given else []
+    scheme, problems = entry.version.scheme, []
+    deletes = entry.deletes or DELETES[scheme][0]
+    if deletes not in DELETES[scheme]:
+        expected = " or ".join(DELETES[scheme])
+        problems.append(f'deletes "{deletes}" does not go with version scheme "{scheme}"; expected {expected}')
+    if entry.tombstone_days is not None and deletes != "tombstone":
+        problems.append(f'tombstone_days goes with deletes "tombstone" only, found "{deletes}"')
+    if scheme == "ingestion" and "reopen" in (entry.on_search_time_use, entry.on_index_time_use):
+        problems.append('an index that an Ingestion pipeline writes is never closed: no "reopen" with version scheme "ingestion"')
+    return problems
+
+
+def _hand_over_problems(entry: IndexEntry) -> list[str]:
+    if entry.hand_over is None or entry.version is None:
+        return []
+    scheme = entry.version.scheme
+    if scheme not in HANDED_OVER:
+        return [
+            f'nothing can be handed over under version scheme "{scheme}" (only {", ".join(HANDED_OVER)}); leave hand_over out'
+        ]
+    if (entry.deletes or DELETES[scheme][0]) == "immediate":
+        return ['a late write would bring a deleted document back: hand_over needs deletes "tombstone" or "never"']
+    if scheme == "sequence" and entry.hand_over.firehose:
+        return ['under version scheme "sequence" documents are handed over to the spool; leave firehose out']
+    return []
+
+
+class Index(IndexEntry):
+    """An index as a DAG gets it. ``deletes`` is set wherever ``version`` is."""
+
+    name: IndexName
+    body_path: Path | None
+    queries_path: Path | None
+
+
+class Preview(Model):
+    """From where on a person has to look at what a dictionary would change."""
+
+    max_changed_documents: int = Field(strict=True, ge=0)
+    min_rbo: float = Field(ge=0, le=1, allow_inf_nan=False, description="Rank-biased overlap of the results before and after.")
+
+
+class _DomainFields(Model):
+    opensearch_conn_id: ConnectionId = Field(description="Airflow connection of the data plane; without a host it is looked up.")
+    schedule: Cron | None = Field(
+        default=None, description="Cron expression of the dictionary sync; without one it is run by hand."
+    )
+    timezone: TimeZone = Field(default="UTC", description="Time zone of the schedule.")
+    deadline: Duration | None = Field(default=None, description="A sync that takes longer is reported, e.g. 2h.")
+    approval: Flag = Field(default=False, description="A person approves before a dictionary is published.")
+    preview: Preview | None = None
+
+
+class DomainEntry(_DomainFields):
+    """An Amazon OpenSearch Service domain."""
+
+    domain_name: DomainName | None = Field(default=None, description="Name of the domain in AWS; without it the entry's key.")
+    region: Region | None = Field(default=None, description="In place of the one in defaults.")
+    aws_conn_id: ConnectionId | None = Field(default=None, description="In place of the one in defaults.")
+    slack_conn_id: ConnectionId | None = Field(default=None, description="In place of the one in defaults.")
+    bucket: Bucket | None = Field(
+        default=None, description="In place of the one in defaults; it has to be in the domain's Region."
+    )
+    packages: tuple[Key, ...] = Field(default=(), description="Keys of packages, in the order in which they are applied.")
+
+
+class Domain(_DomainFields):
+    """A domain as a DAG gets it, with its packages in their order and every index that the inventory names on it."""
+
+    key: Key
+    domain_name: DomainName
+    region: Region
+    aws_conn_id: ConnectionId
+    slack_conn_id: ConnectionId
+    bucket: Bucket
+    packages: tuple[Package, ...]
+    indexes: tuple[Index, ...]
+
+    @property
+    def pool(self) -> str:
+        """Airflow pool that keeps dictionary syncs of this domain apart."""
+        return f"dictionary_sync_{self.key}"
+
+
+class File(Model):
+    """Inventory of searchops: the AWS resources that its DAGs look after."""
+
+    defaults: Defaults = Defaults()
+    packages: dict[Key, PackageEntry] = Field(default_factory=dict)
+    domains: dict[Key, DomainEntry] = Field(default_factory=dict)
+    indexes: dict[IndexName, IndexEntry] = Field(default_factory=dict)
