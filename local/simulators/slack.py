@@ -1,8 +1,8 @@
 """A Slack that keeps what an incoming webhook is sent and fails when told to.
 
 Behaviour after Slack's documentation: "Sending messages using incoming webhooks" (200 with the body ``ok``; 400
-``invalid_payload`` and ``no_text``), "Rate limits" (429 with ``Retry-After`` in seconds), "Truncating really long messages" (text is
-cut at 40,000 characters). Any path under ``/services/`` is a webhook; its token is not checked.
+``invalid_payload`` and ``no_text``), "Rate limits" (429 with ``Retry-After`` in seconds), "Truncating really long messages" (text
+is cut at 40,000 characters). Any path under ``/services/`` is a webhook; its token is not checked.
 
 =============================  ======================================================================================
 ``POST /services/<anything>``  the webhook

@@ -92,8 +92,8 @@ def classify_client_error(error: Exception, *, connection: str = "aws_default") 
 
     By ``Error.Code``, because the HTTP statuses of the OpenSearch Service API mislead: ResourceNotFoundException and
     LimitExceededException (a quota, not a rate) come as 409 like ConflictException. Only an unknown code is judged by its status,
-    and only from 500. A caller that knows a code better, such as the ConflictException "Package is already in desired state", looks
-    before it calls this.
+    and only from 500. A caller that knows a code better, such as the ConflictException "Package is already in desired state",
+    looks before it calls this.
 
     An error that is neither ours nor botocore's comes back as plain ``SearchOpsError``, which leaves the retries to the task.
 
@@ -119,9 +119,9 @@ def classify_client_error(error: Exception, *, connection: str = "aws_default") 
         error,
         exceptions.HTTPClientError | exceptions.ConnectionError | exceptions.IncompleteReadError | ConnectionError | TimeoutError,
     ):
-        return TransientError(f"no answer from AWS: {error}", reason=str(error))
+        return TransientError("no answer from AWS", reason=str(error))
     if isinstance(error, exceptions.BotoCoreError):
-        return DataError(f"the request could not be made: {error}", reason=str(error))
+        return DataError("the request to AWS could not be made", reason=str(error))
     return SearchOpsError(f"{type(error).__name__}: {error}", reason=str(error))
 
 
