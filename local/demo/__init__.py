@@ -1,0 +1,1 @@
+"""The demo: what the project promises, shown on real dictionary data and a real search engine."""
