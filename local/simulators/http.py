@@ -50,7 +50,7 @@ class BadRequest(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request: ``path`` percent-decoded, ``parameters`` the ``{name}`` parts of the route, names of headers in lower case."""
+    """One HTTP request; ``path`` is decoded, ``parameters`` are the ``{name}`` parts of the route, header names are in lower case."""
 
     method: str
     path: str
