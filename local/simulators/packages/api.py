@@ -35,8 +35,14 @@ from local.simulators.packages.faults import OPERATIONS, CallFaults, Fault, Faul
 from local.simulators.packages.model import Domain
 from local.simulators.packages.service import PackageService, ServiceError
 
-# BaseException has no status in the model, the API reference says 400. The last two are in no model: any service may send them.
-_STATUS = {"BaseException": 400, "ThrottlingException": 429, "ServiceUnavailable": 503}
+# For operations that do not list the exception (api reference, common errors); with BaseException the model gives no status at all.
+_STATUS = {"BaseException": 400, "AccessDeniedException": 403, "LimitExceededException": 409}
+
+_ORDERED = {
+    "throttle": ("ThrottlingException", 429, "Rate exceeded"),
+    "access_denied": ("AccessDeniedException", 403, "User is not authorized to perform this operation"),
+    "server_error": ("InternalException", None, "Internal failure"),
+}
 
 
 def service_model() -> ServiceModel:
@@ -83,16 +89,12 @@ class _Operation:
                 raise ServiceError("ValidationException", f"{len(violations)} validation error detected: {'; '.join(violations)}")
             return json_response(self._act(parameters, faults), headers=_request_id())
         except ServiceError as error:
-            return self._error(error, faults)
+            return self._error(error)
 
-    def _error(self, error: ServiceError, faults: CallFaults) -> Response:
+    def _error(self, error: ServiceError) -> Response:
         """REST-JSON: the name in ``x-amzn-errortype``. ResourceNotFoundException is HTTP 409 here, says the model."""
         listed = {shape.name: shape.metadata.get("error", {}).get("httpStatusCode") for shape in self._operation.error_shapes}
-        status = listed.get(error.code) or _STATUS.get(error.code, 400)
-        if ordered := faults.find("server_error"):
-            status = ordered.status
-        elif error.code in ("LimitExceededException", "AccessDeniedException"):
-            status = 409 if error.code == "LimitExceededException" else 403
+        status = error.status or listed.get(error.code) or _STATUS[error.code]
         return json_response({"message": error.message}, status, {"x-amzn-errortype": error.code, **_request_id()})
 
 
@@ -104,10 +106,10 @@ def _raise_ordered(faults: CallFaults) -> None:
     fault = faults.find("throttle", "server_error", "access_denied")
     if fault is None:
         return
-    server = "ServiceUnavailable" if fault.status == 503 else "InternalException"
-    code = {"throttle": "ThrottlingException", "server_error": server, "access_denied": "AccessDeniedException"}[fault.kind]
-    message = {"throttle": "Rate exceeded", "access_denied": "User is not authorized to perform this operation"}
-    raise ServiceError(fault.code or code, fault.message or message.get(fault.kind, "Internal failure"))
+    code, status, message = _ORDERED[fault.kind]
+    if fault.kind == "server_error" and fault.status == 503:
+        code = "ServiceUnavailable"
+    raise ServiceError(fault.code or code, fault.message or message, status or fault.status)
 
 
 def read_parameters(operation: OperationModel, request: Request) -> dict[str, Any]:

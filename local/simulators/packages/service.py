@@ -34,12 +34,13 @@ Answer = dict[str, Any]
 
 
 class ServiceError(Exception):
-    """An error of the API: ``code`` is the exception's name in the API reference."""
+    """An error of the API: ``code`` is the exception's name in the API reference, which also says the HTTP status unless one is given."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, status: int | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+        self.status = status
 
 
 class Node(Protocol):
