@@ -102,6 +102,9 @@ class FailureNotifier(BaseNotifier):
         self.request_seconds = request_seconds
         self.report_seconds = report_seconds
 
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Nothing here is a template; the base class would build the DAG's environment, and raise what goes wrong with that."""
+
     def notify(self, context: Context) -> None:
         delivery = self._delivery(self.budget_seconds)
         try:
