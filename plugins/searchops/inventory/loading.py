@@ -289,12 +289,18 @@ class _Reader:
     def clashes(self, domain: Domain) -> list[str]:
         """Two DAGs for one domain, or two dictionaries for one package, would undo each other's work every night."""
         path, place = ("domains", domain.key), (domain.region, domain.aws_conn_id)
+        sync = (*place, domain.domain_name)
+        published = {(*place, package.package_id or package.name or ""): package.key for package in reversed(domain.packages)}
         sentences = []
-        if (other := self.syncs.setdefault((*place, domain.domain_name), domain.key)) != domain.key:
+        if other := self.syncs.get(sync):
             sentences.append(self.say((*path, "domain_name"), f'"{domain.domain_name}" is already the domain of domains.{other}'))
         for position, package in enumerate(domain.packages):
-            identity = package.package_id or package.name or ""
-            if (other := self.publishers.setdefault((*place, identity), package.key)) != package.key:
-                text = f'"{identity}" already gets its content from packages.{other}'
+            identity = (*place, package.package_id or package.name or "")
+            other = self.publishers.get(identity, published[identity])
+            if other != package.key:
+                text = f'"{identity[-1]}" already gets its content from packages.{other}'
                 sentences.append(self.say((*path, "packages", position), text))
+        if not sentences:
+            self.syncs[sync] = domain.key
+            self.publishers |= published
         return sentences

@@ -17,8 +17,8 @@ def path_text(path: Sequence[str | int]) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
-def suggestion(wrong: object, known: Iterable[str]) -> str:
-    names = sorted(known)
+def suggestion(wrong: object, known: Iterable[object]) -> str:
+    names = sorted(map(str, known))
     close = difflib.get_close_matches(str(wrong), names, n=1)
     return f"expected one of {', '.join(names) or '(there is none)'}" + (f'; did you mean "{close[0]}"?' if close else "")
 
@@ -56,6 +56,10 @@ def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
             return f"expected text, found {found(detail['input'])}" + _QUOTES.get(type(detail["input"]), "")
         case "invalid_key":
             return "a key has to be text; put it in quotes"
+        case "too_short":
+            return f"expected at least {detail['ctx']['min_length']} in the list, found {len(detail['input'])}"
+        case "string_too_short":
+            return 'expected text, found ""'
         case _:
             expected = detail["msg"].removeprefix("Input should be ")
             return f"expected {expected}, found {found(detail['input'])}"
