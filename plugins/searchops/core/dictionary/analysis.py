@@ -1,0 +1,142 @@
+"""How an index uses a dictionary, and the same analyzers with other content, written inline for ``_analyze``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from searchops.core.dictionary.model import UseMode
+from searchops.core.errors import DataError
+
+# Setting that names a file -> setting that takes the same lines inline.
+INLINE = {
+    "synonyms_path": "synonyms",
+    "user_dictionary": "user_dictionary_rules",
+    "stopwords_path": "stopwords",
+    "keywords_path": "keywords",
+}
+# Filters with an analysis mode in OpenSearch 3.8; a stop filter has none, so its file is never reloaded.
+UPDATEABLE = {"synonym", "synonym_graph", "keyword_marker"}
+_KINDS = ("tokenizer", "filter", "char_filter")
+
+Analysis = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """The analyzers of one index that read a file, and when they do."""
+
+    analyzers: tuple[str, ...]
+    mode: UseMode
+
+
+def use_of(definition: Mapping[str, Any], reference_path: str) -> Use | None:
+    """How the index with this definition (an entry of ``GET /<index>``) uses the file, or None."""
+    analysis = analysis_of(definition)
+    analyzers = tuple(
+        name for name, analyzer in analysis.get("analyzer", {}).items() if _reads(analysis, analyzer, reference_path)
+    )
+    if not analyzers:
+        return None
+    if index_time_analyzers(definition, analysis) & set(analyzers):
+        return Use(analyzers, UseMode.INDEX_TIME)
+    components = [component for name in analyzers for component in _components(analysis, analysis["analyzer"][name])]
+    readers = [component for component in components if reference_path in component.values()]
+    automatic = bool(readers) and all(_updateable(component) for component in readers)
+    # A typed analyzer (`"type": "kuromoji"`) reads the file itself and is never reloaded.
+    automatic &= not any(reference_path in analysis["analyzer"][name].values() for name in analyzers)
+    return Use(analyzers, UseMode.AUTOMATIC if automatic else UseMode.SEARCH_TIME)
+
+
+def analysis_of(definition: Mapping[str, Any]) -> Analysis:
+    return definition.get("settings", {}).get("index", {}).get("analysis", {})  # type: ignore[no-any-return]
+
+
+def _updateable(component: Mapping[str, Any]) -> bool:
+    return component.get("type") in UPDATEABLE and str(component.get("updateable", "")).lower() == "true"
+
+
+def _names(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or [])
+
+
+def _components(analysis: Analysis, analyzer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for kind in _KINDS:
+        for name in _names(analyzer.get(kind)):
+            component = analysis.get(kind, {}).get(name)
+            if component is not None:
+                yield component
+                # `condition` and `multiplexer` hold other filters by name.
+                for inner in _names(component.get("filter")) + _names(component.get("filters")):
+                    for part in inner.split(","):
+                        if nested := analysis.get("filter", {}).get(part.strip()):
+                            yield nested
+
+
+def _reads(analysis: Analysis, analyzer: Mapping[str, Any], path: str) -> bool:
+    return path in analyzer.values() or any(path in component.values() for component in _components(analysis, analyzer))
+
+
+def index_time_analyzers(definition: Mapping[str, Any], analysis: Analysis) -> set[str]:
+    """The analyzers that run when documents are indexed: a field's ``analyzer``, and the index's ``default``."""
+    used = {field["analyzer"] for field in _fields(definition.get("mappings", {})) if "analyzer" in field}
+    return used | ({"default"} & set(analysis.get("analyzer", {})))
+
+
+def _fields(mapping: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """All field definitions, with their sub-fields, objects and dynamic templates."""
+    for group in ("properties", "fields"):
+        for field in mapping.get(group, {}).values():
+            yield field
+            yield from _fields(field)
+    for template in mapping.get("dynamic_templates", []):
+        for rule in template.values():
+            yield rule.get("mapping", {})
+
+
+def inline(definition: Mapping[str, Any], analyzer: str, contents: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A body for ``POST /<index>/_analyze`` that does what the named analyzer does, with ``contents`` (lines by path) in place of those files.
+
+    Components that read none of these files are named, not copied: the index resolves them.
+
+    :raises DataError: the analyzer is not a custom one, so it cannot be written inline
+    """
+    analysis = analysis_of(definition)
+    wanted = analysis["analyzer"][analyzer]
+    if wanted.get("type", "custom") != "custom":
+        raise DataError(
+            f'analyzer {analyzer} is of type "{wanted["type"]}": expected a custom analyzer (tokenizer, filters), because only such a one can be '
+            "compared with new content; rewrite it as custom in the index body"
+        )
+    body: dict[str, Any] = {}
+    for kind in _KINDS:
+        parts = [_inline_component(analysis.get(kind, {}).get(name), name, contents) for name in _names(wanted.get(kind))]
+        if parts:
+            body[kind] = parts[0] if kind == "tokenizer" else parts
+    return body
+
+
+def _inline_component(component: Mapping[str, Any] | None, name: str, contents: Mapping[str, Sequence[str]]) -> Any:
+    if component is None or not any(isinstance(value, str) and value in contents for value in component.values()):
+        return name
+    written: dict[str, Any] = {}
+    for key, value in component.items():
+        if key in INLINE and value in contents:
+            written[INLINE[key]] = list(contents[value])
+        elif key != "updateable":  # an inline filter lives for one request
+            written[key] = value
+    return written
+
+
+def splits_compounds(definition: Mapping[str, Any], analyzer: str) -> bool:
+    """Whether kuromoji gives the analyzer's synonym filter a graph of compounds, which that filter refuses.
+
+    kuromoji's modes ``search`` (default) and ``extended`` do, unless ``discard_compound_token`` is set.
+    """
+    analysis = analysis_of(definition)
+    tokenizer = analysis["analyzer"][analyzer].get("tokenizer")
+    settings = analysis.get("tokenizer", {}).get(tokenizer, {"type": tokenizer})
+    if settings.get("type") != "kuromoji_tokenizer":
+        return False
+    return settings.get("mode", "search") != "normal" and str(settings.get("discard_compound_token", "")).lower() != "true"

@@ -1,0 +1,169 @@
+"""Ask the engine: does it build a dictionary, and does an index serve it?
+
+Both questions are put with inline analyzers (``_analyze``), which use the target's own engine and touch no index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from searchops.core.dictionary.analysis import inline, splits_compounds
+from searchops.core.dictionary.formats import MAX_TEXTS
+from searchops.core.dictionary.model import Kind
+from searchops.core.dictionary.node import Node, Refused, Token
+from searchops.core.errors import DataError
+
+Contents = Mapping[str, Sequence[str]]
+
+_SAMPLE = ["searchops"]
+# For a dictionary that no index of the domain uses yet.
+_GENERIC: Mapping[Kind, Any] = {
+    Kind.SYNONYMS: lambda lines: {"tokenizer": "standard", "filter": ["lowercase", {"type": "synonym_graph", "synonyms": lines}]},
+    Kind.KUROMOJI_USER_DICTIONARY: lambda lines: {"tokenizer": {"type": "kuromoji_tokenizer", "user_dictionary_rules": lines}},
+    Kind.STOPWORDS: lambda lines: {"tokenizer": "standard", "filter": [{"type": "stop", "stopwords": lines}]},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What new content changes in one text under one analyzer."""
+
+    text: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A text for which the live analyzer does not give what the new files give."""
+
+    text: str
+    expected: tuple[str, ...]
+    found: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What one analyzer of one index has to give once it serves the new content."""
+
+    index: str
+    analyzer: str
+    texts: tuple[str, ...]
+    tokens: tuple[tuple[Token, ...], ...]
+    effects: tuple[Effect, ...] = field(default=())
+
+
+def expectation_to(expectation: Expectation) -> dict[str, Any]:
+    """The part of an expectation that a later look needs, as JSON."""
+    return {
+        "index": expectation.index,
+        "analyzer": expectation.analyzer,
+        "texts": list(expectation.texts),
+        "tokens": [[list(token) for token in tokens] for tokens in expectation.tokens],
+    }
+
+
+def expectation_from(row: Mapping[str, Any]) -> Expectation:
+    tokens = tuple(tuple((str(term), int(at), int(length)) for term, at, length in tokens) for tokens in row["tokens"])
+    return Expectation(row["index"], row["analyzer"], tuple(row["texts"]), tokens)
+
+
+def compile_on(
+    node: Node, index: str, definition: Mapping[str, Any], analyzers: Iterable[str], contents: Contents, where: str
+) -> None:
+    """Let the engine build the index's own analyzers with the new content.
+
+    :raises Refused: it does not; the message holds the engine's reason, and what to do where that is known
+    """
+    for analyzer in analyzers:
+        try:
+            node.analyze(index, inline(definition, analyzer, contents), _SAMPLE)
+        except Refused as refused:
+            hint = ""
+            if "synonym" in str(refused).lower() and splits_compounds(definition, analyzer):
+                hint = (
+                    '; kuromoji splits compounds in mode "search" and the synonym filter refuses such words: set "discard_compound_token": true '
+                    '(or "mode": "normal") on the tokenizer in the index body'
+                )
+            raise Refused(
+                f"{where}: analyzer {analyzer} of index {index} does not build: {refused.reason or refused}{hint}",
+                reason=refused.reason,
+            ) from refused
+
+
+def compile_alone(node: Node, kind: Kind, lines: Sequence[str], where: str) -> None:
+    """Let the engine build a dictionary that no index uses yet, in the plainest analyzer of its kind."""
+    try:
+        node.analyze(None, _GENERIC[kind](list(lines)), _SAMPLE)
+    except Refused as refused:
+        raise Refused(f"{where}: the engine does not build it: {refused.reason or refused}", reason=refused.reason) from refused
+
+
+def expect(
+    node: Node, index: str, definition: Mapping[str, Any], analyzer: str, texts: Sequence[str], old: Contents, new: Contents
+) -> Expectation:
+    """Work out with inline analyzers what the live one has to give, and where that differs from the old content."""
+    after = node.analyze(index, inline(definition, analyzer, new), texts)
+    before = node.analyze(index, inline(definition, analyzer, old), texts)
+    effects = tuple(
+        Effect(text, terms(was), terms(becomes))
+        for text, was, becomes in zip(texts, before, after, strict=True)
+        if was != becomes
+    )
+    return Expectation(index, analyzer, tuple(texts), tuple(after), effects)
+
+
+def terms(tokens: Iterable[Token]) -> tuple[str, ...]:
+    """The terms in the order in which a reader meets them."""
+    return tuple(term for term, _, _ in sorted(tokens, key=lambda token: (token[1], token[0])))
+
+
+def mismatches(node: Node, expectation: Expectation) -> list[Mismatch]:
+    """The texts for which the live analyzer gives other tokens than the new files do.
+
+    ``_analyze`` answers from one copy of one shard on one node, so a domain with several data nodes is asked three times as often as it has nodes.
+    """
+    nodes = node.data_nodes()
+    for _ in range(1 if nodes == 1 else 3 * nodes):
+        live = node.analyze(expectation.index, {"analyzer": expectation.analyzer}, expectation.texts)
+        wrong = [
+            Mismatch(text, terms(wanted), terms(found))
+            for text, wanted, found in zip(expectation.texts, expectation.tokens, live, strict=True)
+            if wanted != found
+        ]
+        if wrong:
+            return wrong
+    return []
+
+
+class NotServed(DataError):
+    """An index does not give the tokens of the content that it should serve."""
+
+
+def require_served(wrong: Sequence[Mismatch], expectation: Expectation) -> None:
+    if not wrong:
+        return
+    first = wrong[0]
+    raise NotServed(
+        f"index {expectation.index} does not serve the new content: analyzer {expectation.analyzer} gives other tokens for {len(wrong)} of "
+        f"{len(expectation.texts)} texts, e.g. for {first.text!r} expected {list(first.expected)}, found {list(first.found)}"
+    )
+
+
+def check_probe(node: Node, index: str, analyzer: str, text: str, contains: Sequence[str]) -> None:
+    """A probe of the inventory: the live analyzer gives these terms for this text.
+
+    :raises NotServed: it does not
+    """
+    found = terms(node.analyze(index, {"analyzer": analyzer}, [text])[0])
+    if missing := [term for term in contains if term not in found]:
+        raise NotServed(
+            f"probe of index {index}: analyzer {analyzer} gives {list(found)} for {text!r}, expected it to contain {missing}"
+        )
+
+
+def spread(texts: Sequence[str], limit: int = MAX_TEXTS) -> list[str]:
+    step = max(1.0, len(texts) / limit)
+    return [texts[int(number * step)] for number in range(min(limit, len(texts)))]

@@ -1,0 +1,413 @@
+"""The steps of a dictionary sync: each looks at what is there and does only what is missing, so that any of them can be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from searchops.core.dictionary import formats, proof, survey
+from searchops.core.dictionary.model import (
+    Association,
+    Dictionary,
+    IndexUse,
+    Kind,
+    Package,
+    Remedy,
+    commit_message,
+    sha256,
+    short,
+)
+from searchops.core.dictionary.node import Definitions, Node, Reopened
+from searchops.core.dictionary.plan import Overtaken, Plan, Step, plan, plan_association, plan_package
+from searchops.core.dictionary.proof import Expectation
+from searchops.core.dictionary.service import call, code_of, drive, read_associations, read_situation
+from searchops.core.dictionary.store import DictionaryStore, read_source
+from searchops.core.dictionary.survey import DomainRules
+from searchops.core.errors import DataError, TransientError
+
+_BEFORE_THE_DOMAIN = {Step.WAIT, Step.PUBLISH, Step.ASSOCIATE}
+_CHECKED = _BEFORE_THE_DOMAIN | {Step.APPLY}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A dictionary of the inventory. Its package is found by ``package_id``, or by ``name`` and created where there is none."""
+
+    key: str
+    kind: Kind
+    source: str
+    path: Path | None = None
+    package_id: str | None = None
+    name: str | None = None
+    overwrite_drift: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a run has to do for one dictionary."""
+
+    plan: Plan
+    fingerprint: str
+    package_id: str | None
+    available_version: str | None
+    index_use: Mapping[str, Sequence[str]] = field(default_factory=dict)  # remedy -> indexes that need it
+    announced: bool = False  # somebody was already told of the rebuild that is waited for
+    lines: int = 0
+
+    @property
+    def steps(self) -> list[Step]:
+        """Every step from the first one on, in the order of a run."""
+        step = self.plan.step
+        if step is Step.DRIFT:
+            return [step]
+        steps: list[Step] = []
+        if step in (Step.WAIT, Step.PUBLISH):
+            steps += [Step.PUBLISH]
+        if step in _BEFORE_THE_DOMAIN:
+            steps += [Step.ASSOCIATE]
+        if self.index_use.get(Remedy.RELOAD.value) or self.index_use.get(Remedy.REOPEN.value):
+            steps += [Step.APPLY]
+        if self.index_use.get(Remedy.REBUILD.value):
+            steps += [Step.REBUILD]
+        if self.index_use.get(Remedy.REPORT.value):
+            steps += [Step.REPORT]
+        return steps or [Step.NOTHING]
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    package: Package | None
+    association: Association | None
+    definitions: Definitions
+    uses: Sequence[IndexUse]
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """The state after a look by `publish`: done, or what to wait for."""
+
+    package_id: str
+    done: bool
+    asked: bool  # we asked for a version and wait for it; otherwise for somebody else's work to settle
+    before: str | None
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Applying:
+    """What `apply` did, and the analyzers that do not give the new tokens yet (expectations as JSON)."""
+
+    reopened: tuple[Reopened, ...]
+    waiting: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexProof:
+    """What was proved on one index."""
+
+    index: str
+    texts: int
+    effects: tuple[proof.Effect, ...]
+
+    @property
+    def text(self) -> str:
+        if not self.effects:
+            return f"no visible effect on {self.index}: none of {self.texts} texts from the changed entries gives other tokens"
+        shown = self.effects[0]
+        return (
+            f"verified on {self.index}: {len(self.effects)} of {self.texts} texts give other tokens than before, all as the new files say, "
+            f"e.g. {shown.text}: {' '.join(shown.before) or '-'} -> {' '.join(shown.after) or '-'}"
+        )
+
+
+class DictionarySync:
+    """One dictionary on one domain.
+
+    :param client: boto3 ``opensearch`` client for reads
+    :param writer: the same without retries of its own: a write whose answer was lost is looked for, not sent again
+    """
+
+    def __init__(
+        self,
+        entry: Entry,
+        domain: str,
+        rules: DomainRules,
+        *,
+        client: Any,
+        writer: Any,
+        node: Node,
+        s3: Any,
+        bucket: str,
+    ) -> None:
+        self.entry = entry
+        self.domain = domain
+        self.rules = rules
+        self.client = client
+        self.writer = writer
+        self.node = node
+        self.s3 = s3
+        self.store = DictionaryStore(s3, bucket)
+
+    # -- decide ------------------------------------------------------------------------------------------------------------
+
+    def read(self) -> bytes:
+        return read_source(self.entry.source, self.entry.path, self.s3)
+
+    def dictionary(self, fingerprint: str) -> Dictionary:
+        return Dictionary(self.entry.key, self.entry.kind, fingerprint)
+
+    def look(self) -> Situation:
+        reading = read_situation(self.domain, package_id=self.entry.package_id, name=self.entry.name)
+        package, association = drive(self.client, reading)
+        path = reference_path(package, association)
+        definitions = self.node.definitions()
+        uses = survey.uses(definitions, self.entry.key, path, self.rules) if path else []
+        return Situation(package, association, definitions, uses)
+
+    def decide(self, *, force: bool = False, dry_run: bool = False, earlier: Sequence[Entry] = ()) -> Decision:
+        """Read the source, compare, let the engine build it, and keep it for publishing. With ``dry_run`` nothing is written.
+
+        :param earlier: dictionaries that a real run would have put live before this one; counted as live in a dry run
+        :raises DataError: the source is missing or the engine refuses it; nothing has been changed then
+        """
+        content = self.read()
+        lines = formats.lines(content, self.entry.source)
+        if not lines:
+            raise DataError(
+                f"{self.entry.source}: expected at least one entry, found none; to take a dictionary out of use remove it from the index body"
+            )
+        if not dry_run:
+            self.open_again()
+        situation = self.look()
+        dictionary = self.dictionary(sha256(content))
+        decided = plan(
+            dictionary,
+            situation.package,
+            situation.association,
+            situation.uses,
+            overwrite_drift=self.entry.overwrite_drift,
+            force=force,
+        )
+        if decided.step in _CHECKED:
+            self._compile(situation, lines, earlier if dry_run else ())
+            if not dry_run:
+                self.store.put(self.entry.key, content)
+        pending = [use for use in situation.uses if (force and not use.closed) or use.pending(dictionary.fingerprint)]
+        return Decision(
+            plan=decided,
+            fingerprint=dictionary.fingerprint,
+            package_id=situation.package.id if situation.package else None,
+            available_version=situation.package.available_version if situation.package else None,
+            index_use={remedy.value: [use.index for use in pending if use.remedy is remedy] for remedy in Remedy},
+            announced=all(use.requested == dictionary.fingerprint for use in pending if use.remedy is Remedy.REBUILD),
+            lines=len(lines),
+        )
+
+    def _compile(self, situation: Situation, lines: Sequence[str], earlier: Sequence[Entry]) -> None:
+        where = f"{self.entry.key} ({self.entry.source})"
+        built = False
+        for use in situation.uses:
+            if use.closed:
+                continue  # a closed index resolves no analyzers; it reads its files when it is opened
+            definition = situation.definitions[use.index]
+            contents = {**self._companions(definition, use, earlier), use.path: lines}
+            proof.compile_on(self.node, use.index, definition, use.analyzers, contents, where)
+            built = True
+        if not built:
+            proof.compile_alone(self.node, self.entry.kind, lines, where)
+
+    def _companions(self, definition: Mapping[str, Any], use: IndexUse, earlier: Sequence[Entry] = ()) -> dict[str, list[str]]:
+        """The other dictionaries on the same analyzers, as they are applied; what we did not apply stays a path that the engine reads itself."""
+        recorded = survey.recorded_dictionaries(definition)
+        return {
+            path: lines
+            for path, key in survey.files_of(definition, use.analyzers).items()
+            if key != self.entry.key and (lines := self._content(key, recorded[key].get("applied"), earlier)) is not None
+        }
+
+    def _content(self, key: str, fingerprint: str | None, earlier: Sequence[Entry] = ()) -> list[str] | None:
+        for entry in earlier:
+            if entry.key == key:
+                return formats.lines(read_source(entry.source, entry.path, self.s3), entry.source)
+        content = self.store.find(key, fingerprint)
+        return None if content is None else formats.lines(content, key)
+
+    # -- publish and associate ---------------------------------------------------------------------------------------------
+
+    def publish(self, fingerprint: str, *, force: bool = False) -> Publishing:
+        """Make the stored content the package's available version, where it is not.
+
+        :raises DataError: drift, a missing object, AWS refuses
+        :raises TransientError: somebody else began at the same moment
+        """
+        row = drive(self.client, read_situation(self.domain, package_id=self.entry.package_id, name=self.entry.name))
+        package = row[0]
+        decided = plan_package(self.dictionary(fingerprint), package, overwrite_drift=self.entry.overwrite_drift, force=force)
+        if decided.step is Step.DRIFT:
+            raise Drift(decided.reason)
+        if decided.step is not Step.PUBLISH:
+            assert package is not None  # noqa: S101  # a missing package is always published
+            return Publishing(
+                package.id, decided.step is Step.NOTHING, False, package.available_version, package.available_version
+            )
+        source = {"S3BucketName": self.store.bucket, "S3Key": self.store.key(self.entry.key, fingerprint)}
+        self.store.get(self.entry.key, fingerprint)
+        if package is None:
+            return self._create(fingerprint, source)
+        answer = self._write(
+            "update_package", PackageID=package.id, PackageSource=source, CommitMessage=commit_message(fingerprint)
+        )
+        return Publishing(answer["PackageDetails"]["PackageID"], False, True, package.available_version, None)
+
+    def _create(self, fingerprint: str, source: Mapping[str, str]) -> Publishing:
+        answer = self._write(
+            "create_package",
+            PackageName=self.entry.name,
+            PackageType="TXT-DICTIONARY",
+            PackageSource=source,
+            PackageDescription=commit_message(fingerprint),
+        )
+        return Publishing(answer["PackageDetails"]["PackageID"], False, True, None, None)
+
+    def associate(self, package_id: str, fingerprint: str) -> Association | None:
+        """Have the domain take up the available version, where it does not use it and nothing else of the domain is in transit.
+
+        :return: the domain's row, or None while something is in transit and has to be waited for
+        """
+        package, association = drive(self.client, read_situation(self.domain, package_id=package_id))
+        assert package is not None  # noqa: S101  # an id that does not exist raises
+        decided = plan_association(self.dictionary(fingerprint), package, association)
+        if decided.step is Step.NOTHING:
+            return association
+        if package.fingerprint != fingerprint and not package.in_transit and not package.history_lags:
+            raise Overtaken(
+                f"package {package_id}: {short(fingerprint)} was overtaken by {package.available_version} with {short(package.fingerprint)}; "
+                "run the DAG again to decide anew"
+            )
+        others = drive(self.client, read_associations(self.domain))
+        if decided.step is Step.WAIT or package.in_transit or any(row.in_transit for row in others):
+            return None
+        answer = self._write("associate_package", PackageID=package_id, DomainName=self.domain)
+        row = answer["DomainPackageDetails"]
+        return Association(
+            package_id, self.domain, row["DomainPackageStatus"], row.get("PackageVersion"), row.get("ReferencePath") or ""
+        )
+
+    def _write(self, operation: str, **arguments: Any) -> Mapping[str, Any]:
+        """A write. What AWS refuses because somebody else is at work is worth another look."""
+        try:
+            return call(self.writer, operation, **arguments)
+        except DataError as error:
+            if code_of(error) in ("ResourceAlreadyExistsException", "ConflictException") or _under_way(error):
+                raise TransientError(f"{operation}: {error}", reason=error.reason) from error
+            raise
+
+    # -- apply and prove ---------------------------------------------------------------------------------------------------
+
+    def uses_to_apply(self, fingerprint: str, *, force: bool = False) -> list[tuple[IndexUse, Mapping[str, Any]]]:
+        """The indexes that we or the service give the content, with their definitions."""
+        situation = self.look()
+        return [
+            (use, situation.definitions[use.index])
+            for use in situation.uses
+            if use.remedy in (Remedy.RELOAD, Remedy.REOPEN) and not use.closed and (force or use.pending(fingerprint))
+        ]
+
+    def expectations(self, use: IndexUse, definition: Mapping[str, Any], fingerprint: str) -> list[Expectation]:
+        """What the index's analyzers have to give once it serves the content."""
+        new = self._content(self.entry.key, fingerprint)
+        if new is None:
+            raise DataError(
+                f"{self.entry.key}: its content {short(fingerprint)} is no longer kept in s3://{self.store.bucket}; run the DAG again"
+            )
+        old = self._content(self.entry.key, use.applied)
+        now = self._companions(definition, use)
+        before, texts = dict(now), formats.telling_texts(self.entry.kind, formats.changed(old, new))
+        for other_path, key in survey.files_of(definition, use.analyzers).items():
+            if key not in use.beside_now or use.beside.get(key) == use.beside_now[key]:
+                continue
+            # The user dictionary changed below an unchanged file: its words tell too, and so do this file's own.
+            was = self._content(key, use.beside.get(key))
+            before[other_path] = was or []
+            moved = formats.telling_texts(self.rules.kinds[key], formats.changed(was, now.get(other_path, [])))
+            texts = proof.spread(list(dict.fromkeys([*texts, *moved, *formats.telling_texts(self.entry.kind, new)])))
+        return [
+            proof.expect(
+                self.node, use.index, definition, analyzer, texts, {**before, use.path: old or []}, {**now, use.path: new}
+            )
+            for analyzer in use.analyzers
+        ]
+
+    def open_again(self) -> list[str]:
+        """Open every index of the domain that a run of ours closed and did not open."""
+        definitions = self.node.definitions()
+        left = [index for index, definition in definitions.items() if survey.closed_by_us(definition)]
+        for index in left:
+            self.node.open(index)
+        return left
+
+    def apply(self, fingerprint: str, *, by: str, force: bool = False) -> Applying:
+        """Close and open the indexes that need it and allow it, and say which analyzers are still waited for.
+
+        An index that shows the new tokens already is left alone: an earlier run may have died after opening it.
+        """
+        pending = [
+            (use, self.expectations(use, definition, fingerprint))
+            for use, definition in self.uses_to_apply(fingerprint, force=force)
+        ]
+        reopened = [
+            self.node.reopen(use.index, by=by)
+            for use, expectations in pending
+            if use.remedy is Remedy.REOPEN and (force or not self._shows(expectations))
+        ]
+        waiting = [proof.expectation_to(expectation) for _, wanted in pending for expectation, _ in self.not_served(wanted)]
+        return Applying(tuple(reopened), tuple(waiting))
+
+    def _shows(self, expectations: Sequence[Expectation]) -> bool:
+        return any(expectation.effects for expectation in expectations) and not self.not_served(expectations)
+
+    def not_served(self, expectations: Sequence[Expectation]) -> list[tuple[Expectation, list[proof.Mismatch]]]:
+        found = [(expectation, proof.mismatches(self.node, expectation)) for expectation in expectations]
+        return [(expectation, wrong) for expectation, wrong in found if wrong]
+
+    def prove(self, use: IndexUse, definition: Mapping[str, Any], fingerprint: str) -> IndexProof:
+        """Compare the live analyzers with the new files.
+
+        :raises NotServed: the index gives other tokens
+        """
+        expectations = self.expectations(use, definition, fingerprint)
+        for expectation, wrong in self.not_served(expectations):
+            proof.require_served(wrong, expectation)
+        effects = tuple(effect for expectation in expectations for effect in expectation.effects)
+        return IndexProof(use.index, max((len(expectation.texts) for expectation in expectations), default=0), effects)
+
+    def probe(self, use: IndexUse, analyzer: str, text: str, contains: Sequence[str]) -> None:
+        proof.check_probe(self.node, use.index, analyzer, text, contains)
+
+    def record(self, use: IndexUse, fingerprint: str) -> None:
+        """Keep in the index what was proved on it."""
+        self.node.record(use.index, self.entry.key, applied=fingerprint, path=use.path, beside=dict(use.beside_now))
+
+    def record_request(self, indexes: Sequence[str], fingerprint: str) -> None:
+        """Remember that the rebuild of these indexes was asked for, so that it is asked for once a content."""
+        for index in indexes:
+            self.node.record(index, self.entry.key, requested=fingerprint)
+
+
+class Drift(DataError):
+    """Somebody else published over a version of ours."""
+
+
+def reference_path(package: Package | None, association: Association | None) -> str | None:
+    if association and association.reference_path:
+        return association.reference_path
+    return f"analyzers/{package.id}" if package else None
+
+
+def _under_way(error: DataError) -> bool:
+    words = error.reason.lower()
+    return code_of(error) == "ValidationException" and any(
+        sign in words for sign in ("in progress", "not available", "being", "status")
+    )

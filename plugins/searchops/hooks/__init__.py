@@ -1,0 +1,1 @@
+"""Clients of AWS and of a domain, made from Airflow connections."""

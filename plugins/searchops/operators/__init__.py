@@ -1,0 +1,1 @@
+"""Tasks: each translates its arguments into one call to `searchops.core` or to a hook."""

@@ -1,0 +1,38 @@
+"""Leave in S3 what a failing task has to say, for people and for the notifier."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from searchops.core.errors import SearchOpsError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def reporting(context: Context, s3: Callable[[], Any], bucket: str) -> Iterator[None]:
+    """Write ``reports/<dag>/<run>/<task>.json`` for the error with which the task ends, and let the error pass on.
+
+    A bucket that can not be written never hides the error.
+    """
+    try:
+        yield
+    except SearchOpsError as error:
+        from searchops.core.report import Report, ReportStore
+
+        ti: Any = context["ti"]
+        map_index = -1 if ti.map_index is None else ti.map_index
+        report = Report.failure(
+            error, dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=map_index, try_number=ti.try_number
+        )
+        try:
+            ReportStore(s3(), bucket).write(report)
+        except Exception:
+            log.exception("The report of this failure could not be written to s3://%s/%s", bucket, report.key)
+        raise

@@ -1,0 +1,1 @@
+"""Groups of tasks that a DAG can embed."""

@@ -1,0 +1,1 @@
+"""Waits that cost no worker."""
