@@ -290,7 +290,9 @@ class _Reader:
         """Two DAGs for one domain, or two dictionaries for one package, would undo each other's work every night."""
         path, place = ("domains", domain.key), (domain.region, domain.aws_conn_id)
         sync = (*place, domain.domain_name)
-        published = {(*place, package.package_id or package.name or ""): package.key for package in reversed(domain.packages)}
+        published: dict[tuple[str, ...], str] = {
+            (*place, package.package_id or package.name or ""): package.key for package in reversed(domain.packages)
+        }
         sentences = []
         if other := self.syncs.get(sync):
             sentences.append(self.say((*path, "domain_name"), f'"{domain.domain_name}" is already the domain of domains.{other}'))
