@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import http.client
 import os
 import pwd
 import random
@@ -13,12 +14,12 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import psutil
 
 LOOPBACK = "127.0.0.1"
@@ -36,6 +37,7 @@ class Service:
     :param user: name of the user it runs as; None for our own
     :param stop_seconds: time between SIGTERM and SIGKILL of the process and of everything it started
     :param restarts: how often it is started again after it ended by itself
+    :param one_shot: a command that does its work and ends; ready when it has ended with exit code 0
     """
 
     name: str
@@ -48,6 +50,7 @@ class Service:
     stop_seconds: float = 8
     user: str | None = None
     restarts: int = 0
+    one_shot: bool = False
 
 
 class StartFailed(RuntimeError):
@@ -106,30 +109,45 @@ class Child:
 
         :raises StartFailed: the process has ended
         """
-        if self.exit_code is not None:
-            raise StartFailed(self.failure(f"ended with exit code {self.exit_code}"))
-        return self.service.is_ready()
+        code = self.exit_code
+        if code is None:
+            return not self.service.one_shot and self.service.is_ready()
+        if code == 0 and self.service.one_shot:
+            return True
+        raise StartFailed(self.failure(f"ended with exit code {code}"))
 
     def failure(self, what: str) -> str:
         return f"{self.service.name} {what}; the end of {self.service.log}:\n{last_lines(self.service.log)}"
 
     def stop(self) -> None:
         """End the process and everything in its session: SIGTERM first, SIGKILL after `stop_seconds`."""
-        if self._process is None:
-            return
-        if self._process.poll() is None:
+        stop_together([self])
+
+    def terminate(self) -> None:
+        if self._process is not None:
             self._process.terminate()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the end of the process, but no longer than that."""
+        if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(self.service.stop_seconds)
-        self.kill()
+                self._process.wait(max(0.0, seconds))
 
     def kill(self) -> None:
         """End at once what is left of the process and of its session."""
-        if self._process is None:
-            return
-        kill_and_wait(session_members(self._process.pid))
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)
+        if self._process is not None:
+            kill_and_wait(session_members(self._process.pid))
+            self.wait(5)
+
+
+def stop_together(children: Sequence[Child]) -> None:
+    """Ask all of them to end, then wait for each its `stop_seconds` and kill what is left of its session."""
+    for child in children:
+        child.terminate()
+    asked = time.monotonic()
+    for child in children:
+        child.wait(child.service.stop_seconds - (time.monotonic() - asked))
+        child.kill()
 
 
 def session_members(session: int) -> list[psutil.Process]:
@@ -164,11 +182,18 @@ def free_port() -> int:
 
 
 def answers(url: str) -> bool:
-    """Tell whether a GET of the URL is answered with a 2xx status; a proxy of the environment is not asked."""
+    """Tell whether a GET of the URL is answered with a 2xx status."""
+    return get(url) is not None
+
+
+def get(url: str) -> bytes | None:
+    """Return the body of a 2xx answer of a loopback URL, None for everything else; no proxy of the environment is asked."""
     try:
-        return httpx.get(url, trust_env=False, timeout=5).is_success
-    except httpx.TransportError:
-        return False
+        with _DIRECT.open(url, timeout=5) as response:
+            body: bytes = response.read()
+            return body
+    except (OSError, http.client.HTTPException):  # OSError: refused, reset, timed out, and urllib's HTTPError
+        return None
 
 
 def last_lines(log: Path, count: int = LOG_LINES_SHOWN) -> str:
@@ -196,4 +221,5 @@ def _prctl(option: int, value: int) -> None:
     _LIBC.prctl(option, value, 0, 0, 0)
 
 
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _LIBC = ctypes.CDLL(None)

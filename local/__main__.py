@@ -1,0 +1,85 @@
+"""`python -m local up|status|down`: the local cloud left running between commands."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from local.cloud import ROOT, SERVICES, AlreadyUp, Cloud, CloudError, State, stop_cloud
+
+DEFAULT_DIRECTORY = ROOT / "build" / "local"
+
+
+def up(arguments: argparse.Namespace) -> int:
+    """Start the local cloud and leave it running."""
+    cloud = Cloud(arguments.directory, services=arguments.services, inventory=arguments.inventory, speed=arguments.speed)
+    print("Starting the local cloud; it takes about half a minute.", flush=True)
+    try:
+        cloud.start(detached=True)
+    except AlreadyUp:
+        print("It is up already.")
+    _describe(cloud.directory, cloud.state)
+    return 0
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Print one line a process; exit code 1 when nothing runs or a process has ended."""
+    state = State.read(arguments.directory)
+    if state is None or state.supervisor() is None:
+        print(f"nothing runs in {_short(arguments.directory)}")
+        return 1
+    print(f"{'supervisor':<24}{state.pid:>8}  {state.status}")
+    for process in state.processes:
+        condition = "running" if process.exit_code is None else f"ended with exit code {process.exit_code}: see {process.log}"
+        restarted = f", restarted {process.restarts} times" if process.restarts else ""
+        print(f"{process.name:<24}{process.pid:>8}  {condition}{restarted}")
+    return 1 if any(process.exit_code is not None for process in state.processes) else 0
+
+
+def down(arguments: argparse.Namespace) -> int:
+    """Stop everything that `up` started."""
+    print("stopped" if stop_cloud(arguments.directory) else "nothing runs")
+    return 0
+
+
+def _describe(directory: Path, state: State) -> None:
+    for name, url in state.endpoints.items():
+        print(f"  {name:<12}{url}")
+    if state.password:
+        print(f"Airflow UI: {state.endpoints['airflow']}  user: {state.user}  password: {state.password}")
+    print(f"Environment of a client: source {_short(directory)}/environment\nLogs: {_short(directory)}/logs\nStop it: make down")
+
+
+def _short(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    parser.add_argument("--directory", type=Path, default=DEFAULT_DIRECTORY, help="where state, logs and data go")
+    commands = parser.add_subparsers(required=True)
+    for command in (up, status, down):
+        sub = commands.add_parser(command.__name__, help=command.__doc__)
+        sub.set_defaults(command=command)
+        if command is up:
+            sub.add_argument("--services", nargs="+", choices=SERVICES, default=SERVICES)
+            sub.add_argument("--inventory", type=Path, help="another inventory than include/searchops.yaml")
+            sub.add_argument("--speed", type=float, help="how many times faster than AWS packages go through their states")
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = _options()
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except CloudError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

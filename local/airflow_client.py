@@ -1,0 +1,144 @@
+"""What tests, benchmarks and the demo ask of a running Airflow, through its REST API."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ENDED = ("success", "failed")
+_POLL_SECONDS = 0.5
+# httpx doubles its pause from 0.5 s on: about 30 s, which a restarted API server needs at most.
+_CONNECT_RETRIES = 6
+
+
+class AirflowClient:
+    """One logged-in user of an Airflow; a refused connection is tried again, because the server may be starting.
+
+    :raises httpx.HTTPStatusError: (every method) Airflow refuses the request
+    """
+
+    def __init__(self, base_url: str, password: str, user: str = "admin") -> None:
+        transport = httpx.HTTPTransport(retries=_CONNECT_RETRIES)
+        self._http = httpx.Client(base_url=base_url, transport=transport, timeout=30, trust_env=False)
+        token = self._answer("POST", "/auth/token", json={"username": user, "password": password})["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {token}"
+
+    def wait_for_dag(self, dag_id: str, timeout: float = 60) -> None:
+        """Block until the DAG processor has delivered the DAG.
+
+        :raises TimeoutError: it did not; the message holds the import errors
+        """
+        deadline = time.monotonic() + timeout
+        while self._http.get(f"/api/v2/dags/{dag_id}").status_code != httpx.codes.OK:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"there is no DAG {dag_id} after {timeout:.0f} s; import errors: {self.import_errors()}")
+            time.sleep(_POLL_SECONDS)
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
+        """Start a run and return its run_id; waits for the DAG to appear first."""
+        self.wait_for_dag(dag_id)
+        run_id = f"manual__{uuid.uuid4()}"
+        self._answer(
+            "POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
+        )
+        return run_id
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._answer("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
+        return found
+
+    def wait(self, dag_id: str, run_id: str, timeout: float = 180) -> str:
+        """Block until the run has ended and return `success` or `failed`.
+
+        :raises TimeoutError: it goes on; the message holds the states of its tasks
+        """
+        deadline = time.monotonic() + timeout
+        while (state := self.run(dag_id, run_id)["state"]) not in ENDED:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{dag_id} {run_id} is {state} after {timeout:.0f} s: {self.task_states(dag_id, run_id)}")
+            time.sleep(_POLL_SECONDS)
+        return str(state)
+
+    def wait_for_task(self, dag_id: str, run_id: str, task_id: str, *states: str, timeout: float = 60) -> str:
+        """Block until the task is in one of the states and return that.
+
+        :raises TimeoutError: it is not; the message holds the states of all tasks
+        """
+        deadline = time.monotonic() + timeout
+        while (state := self.task_states(dag_id, run_id).get(task_id)) not in states:
+            if time.monotonic() > deadline:
+                tasks = self.task_states(dag_id, run_id)
+                raise TimeoutError(f"{task_id} of {dag_id} {run_id} is not {' or '.join(states)} after {timeout:.0f} s: {tasks}")
+            time.sleep(_POLL_SECONDS)
+        return str(state)
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        return list(self._pages(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances"))
+
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """Return state by task id; a mapped task is `task_id[map_index]`."""
+        return {_label(task): task["state"] for task in self.task_instances(dag_id, run_id)}
+
+    def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
+        """Return the log of one try, a line an event."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
+        content = self._answer("GET", path, params={"map_index": map_index, "full_content": True})["content"]
+        return "\n".join(str(line["event"]) if isinstance(line, dict) else str(line) for line in content)
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
+        return self._answer("GET", path, params={"map_index": map_index, "deserialize": True})["value"]
+
+    def import_errors(self) -> dict[str, str]:
+        """Return the stack trace by DAG file."""
+        return {error["filename"]: error["stack_trace"] for error in self._pages("/api/v2/importErrors", "import_errors")}
+
+    def dag_ids(self) -> list[str]:
+        return [dag["dag_id"] for dag in self._pages("/api/v2/dags", "dags")]
+
+    def unpause(self, dag_id: str) -> None:
+        self._answer("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
+
+    def set_run_state(self, dag_id: str, run_id: str, state: str) -> None:
+        """Mark a run `success`, `failed` or `queued`; its running tasks are told to end."""
+        self._answer("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", json={"state": state})
+
+    def import_pools(self, file: Path) -> None:
+        """Create or change the pools of a file, as `airflow pools import` does, without the 4 s that the command takes to load."""
+        for name, pool in json.loads(file.read_text(encoding="utf-8")).items():
+            body = {"name": name, "description": "", "include_deferred": False} | pool
+            if name in self.pools():
+                self._answer("PATCH", f"/api/v2/pools/{name}", json=body)
+            else:
+                self._answer("POST", "/api/v2/pools", json=body)
+
+    def pools(self) -> dict[str, int]:
+        """Return the number of slots by pool."""
+        return {pool["name"]: pool["slots"] for pool in self._pages("/api/v2/pools", "pools")}
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _pages(self, path: str, key: str, size: int = 100) -> Iterator[dict[str, Any]]:
+        offset, total = 0, 1
+        while offset < total:
+            page = self._answer("GET", path, params={"limit": size, "offset": offset})
+            yield from page[key]
+            offset, total = offset + size, page["total_entries"]
+
+    def _answer(self, method: str, path: str, **arguments: Any) -> Any:
+        response = self._http.request(method, path, **arguments)
+        if response.is_error:
+            message = f"{method} {path}: HTTP {response.status_code} {response.text[:500]}"
+            raise httpx.HTTPStatusError(message, request=response.request, response=response)
+        return response.json()
+
+
+def _label(task: Mapping[str, Any]) -> str:
+    return task["task_id"] if task["map_index"] < 0 else f"{task['task_id']}[{task['map_index']}]"
