@@ -20,5 +20,6 @@ def retry_policy(transient_delay: timedelta) -> ExceptionRetryPolicy:
     )
 
 
-RETRY_POLICY = retry_policy(timedelta(seconds=float(os.environ.get("SEARCHOPS_RETRY_SECONDS", "30"))))
+RETRY_DELAY = timedelta(seconds=float(os.environ.get("SEARCHOPS_RETRY_SECONDS", "30")))
+RETRY_POLICY = retry_policy(RETRY_DELAY)
 """For every task of ours. ``SEARCHOPS_RETRY_SECONDS`` sets the wait before a transient error is tried again; 30 by default."""

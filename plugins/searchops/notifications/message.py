@@ -95,7 +95,9 @@ def failure_text(run: Run, failed: Sequence[Report], *, cause: str = "", problem
     :param problem: why reports are missing, if they are
     """
     count = f"{len(failed)} task{'s' if len(failed) != 1 else ''} failed" if failed else "no task said why"
-    why = ", ".join(part for part in (_CAUSES.get(cause, ""), count) if part)
+    dead = sum(report.outcome == _NO_REPORT for report in failed)
+    without = f"{dead} without a report: the process died" if dead and len(failed) > 1 else ""
+    why = ", ".join(part for part in (_CAUSES.get(cause, ""), count, without) if part)
     head = [f":red_circle: *{plain(run.dag_id, 250)}* failed: {why}", f"Run: {link(run.url, run.run_id)}"]
     steps = {_STEPS.get(report.outcome, _MEND) for report in failed} or {_LATE}
     return _compose(run, [*head, *_problem(problem)], failed, sorted(steps))

@@ -73,6 +73,14 @@ def test_a_failed_task_without_a_report_is_said_to_have_died():
     assert "look in the logs of the scheduler and of the worker" in text
 
 
+def test_a_dead_process_among_many_failures_is_told_even_if_its_task_is_not_shown():
+    reports = [report("bulk", map_index=number) for number in range(11)]
+
+    text = failure_text(RUN, failures(RUN, reports, failed={("bulk", number) for number in range(12)}))
+
+    assert "failed: 12 tasks failed, 1 without a report: the process died" in text
+
+
 def test_a_report_of_an_earlier_try_does_not_hide_that_the_last_one_died():
     text = failure_text(RUN, failures(RUN, [report(reason="throttled", try_number=1)], last_tries={("publish", -1): 2}))
 
