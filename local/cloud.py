@@ -55,7 +55,7 @@ class Options:
     :param extra_environment: further variables for every process, and for the clients
     """
 
-    services: Sequence[str] = SERVICES
+    services: tuple[str, ...] = SERVICES
     inventory: Path | None = None
     pools: Path = ROOT / "include" / "pools.json"
     dags: Path = ROOT / "dags"
@@ -77,7 +77,7 @@ class Options:
         values = json.loads(text)
         for name in ("inventory", "pools", "dags"):
             values[name] = Path(values[name]).absolute() if values[name] else None
-        return cls(**values)
+        return cls(**values | {"services": tuple(values["services"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class State:
         except FileNotFoundError:
             return None
         state = cls(**values)
-        return replace(state, processes=[ProcessState(**process) for process in values["processes"]])
+        return replace(state, processes=tuple(ProcessState(**process) for process in values["processes"]))
 
     def supervisor(self) -> psutil.Process | None:
         """Return the process that wrote this, None when it has ended (a process that was given its pid since does not count)."""
