@@ -131,7 +131,15 @@ class OpenSearchEffects:
                 own = [use for use in found if use.package_id == package_id]
                 if own and all(use.updateable for use in own):
                     others = {use.package_id for use in found} - {package_id}
-                    self._reload(index, package_id, others)
+                    self._reload_if_there(index, package_id, others)
+
+    def _reload_if_there(self, index: str, package_id: str, others: set[str]) -> None:
+        """Its owner may delete an index at any time."""
+        try:
+            self._reload(index, package_id, others)
+        except requests.HTTPError as error:
+            if error.response is None or error.response.status_code != 404:
+                raise
 
     def _reload(self, index: str, package_id: str, others: set[str]) -> None:
         opened_at = self._opened_at(index)
@@ -183,9 +191,8 @@ class OpenSearchEffects:
         self._wait_for_yellow(index)
 
     def _wait_for_yellow(self, index: str) -> None:
-        health = self._call("GET", f"/_cluster/health/{index}?wait_for_status=yellow&timeout={self._timeout:.0f}s")
-        if health["timed_out"]:
-            raise TimeoutError(f"{index} is still {health['status']} after {self._timeout:.0f} s")
+        """HTTP 408 when it takes too long, as the engine says it."""
+        self._call("GET", f"/_cluster/health/{index}?wait_for_status=yellow&timeout={self._timeout:.0f}s")
 
     def _uses(self) -> dict[str, list[Use]]:
         answer = self._call("GET", "/_all/_settings/index.analysis.*?expand_wildcards=all")
