@@ -10,8 +10,9 @@ See docs/dictionary_sync.md.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
-from airflow.sdk import AsyncCallback, CronTriggerTimetable, DeadlineAlert, DeadlineReference, Param
+from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference, Param
 
 from searchops.dags import dag_for, entries
 from searchops.inventory import Domain
@@ -28,10 +29,9 @@ def deadline(domain: Domain, after: timedelta) -> DeadlineAlert:
     return DeadlineAlert(reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=after, callback=callback)
 
 
-def arguments(domain: Domain) -> dict[str, object]:
+def arguments(domain: Domain) -> dict[str, Any]:
     keys = [package.key for package in domain.packages]
     return {
-        "schedule": CronTriggerTimetable(domain.schedule, timezone=domain.timezone) if domain.schedule else None,
         "deadline": deadline(domain, domain.deadline) if domain.deadline else None,
         "on_failure_callback": FailureNotifier(**told(domain)),
         "params": {

@@ -111,7 +111,7 @@ class Node:
         self._change_searchops_meta(index, lambda searchops: searchops.update({REOPENING: closing}))
         closed_at = time.monotonic()
         try:
-            self._call("POST", f"/{index}/_close", params={"timeout": "60s"})
+            self._call("POST", f"/{index}/_close", params=_within(60))
         finally:
             health = self.open(index, wanted_health=before, timeout_seconds=timeout_seconds)
         return Reopened(index, time.monotonic() - closed_at, health)
@@ -122,9 +122,9 @@ class Node:
         :raises SearchOpsError: the index does not open or stays unhealthy
         """
         wanted_health = "yellow" if wanted_health == "red" else wanted_health
-        self._call("POST", f"/{index}/_open", params={"timeout": "60s"})
-        params = {"wait_for_status": wanted_health, "timeout": f"{timeout_seconds:.0f}s"}
-        answer = self._call("GET", f"/_cluster/health/{index}", params=params, request_timeout=timeout_seconds + 10)
+        self._call("POST", f"/{index}/_open", params=_within(60))
+        params = {"wait_for_status": wanted_health, **_within(timeout_seconds)}
+        answer = self._call("GET", f"/_cluster/health/{index}", params=params)
         if answer.get("timed_out"):
             raise TransientError(
                 f"index {index} was opened but is {answer.get('status')} after {timeout_seconds:.0f} s, expected {wanted_health}: "
@@ -132,6 +132,11 @@ class Node:
             )
         self._change_searchops_meta(index, lambda searchops: searchops.pop(REOPENING, None))
         return str(answer["status"])
+
+
+def _within(seconds: float) -> dict[str, Any]:
+    """The engine's own time-out for a request, and the client's, which opensearch-py takes out of the parameters, a little above it."""
+    return {"timeout": f"{seconds:.0f}s", "request_timeout": seconds + 10}
 
 
 def is_closed(definition: Mapping[str, Any]) -> bool:

@@ -117,7 +117,7 @@ class IndexProof:
             return f"no visible effect on {self.index}: none of {self.texts} texts from the changed entries gives other tokens"
         shown = self.effects[0]
         return (
-            f"verified on {self.index}: {len(self.effects)} of {self.texts} texts give other tokens than before, all as the new files say, "
+            f"verified on {self.index}: {len({effect.text for effect in self.effects})} of {self.texts} texts give other tokens than before, all as the new files say, "
             f"e.g. {shown.text}: {' '.join(shown.before) or '-'} -> {' '.join(shown.after) or '-'}"
         )
 
@@ -195,13 +195,14 @@ class DictionarySync:
             if not dry_run:
                 self.store.put(self.entry.key, content)
         pending = [use for use in situation.uses if (force and not use.closed) or use.pending(dictionary.fingerprint)]
+        rebuilds = [use for use in pending if use.remedy is Remedy.REBUILD]
         return Decision(
             plan=decided,
             fingerprint=dictionary.fingerprint,
             package_id=situation.package.id if situation.package else None,
             available_version=situation.package.available_version if situation.package else None,
             index_use={remedy.value: [use.index for use in pending if use.remedy is remedy] for remedy in Remedy},
-            announced=all(use.requested == dictionary.fingerprint for use in pending if use.remedy is Remedy.REBUILD),
+            announced=bool(rebuilds) and all(use.requested == dictionary.fingerprint for use in rebuilds),
             lines=len(lines),
         )
 
@@ -381,7 +382,8 @@ class DictionarySync:
         for expectation, wrong in self.not_served(expectations):
             proof.require_served(wrong, expectation)
         effects = tuple(effect for expectation in expectations for effect in expectation.effects)
-        return IndexProof(use.index, max((len(expectation.texts) for expectation in expectations), default=0), effects)
+        texts = {text for expectation in expectations for text in expectation.texts}
+        return IndexProof(use.index, len(texts), effects)
 
     def probe(self, use: IndexUse, analyzer: str, text: str, contains: Sequence[str]) -> None:
         proof.check_probe(self.node, use.index, analyzer, text, contains)
