@@ -1,0 +1,57 @@
+# Each target does the set-up that it needs; when nothing is to do, that takes less than a second.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup up down status demo test test-unit lint bench faults lock clean
+
+BIN := .venv/bin
+# The first Python that runs and fits; a name on PATH alone may be a shim of a version that is not installed.
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,\
+	$(shell $(name) -c 'import sys; 0 if (3, 11) <= sys.version_info < (3, 14) else sys.exit(1)' 2>/dev/null && echo $(name))) python3)
+PYTEST := $(BIN)/pytest -p no:cacheprovider
+
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: ## make .venv from the lock and fetch the engines
+	@$(PYTHON) local/bootstrap.py
+
+up: setup ## start the local cloud and leave it running; prints the URL of the Airflow UI and the login
+	@$(BIN)/python -m local up
+
+status: ## tell what of the local cloud runs
+	@$(BIN)/python -m local status
+
+down: ## stop the local cloud
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local down; else echo "nothing runs"; fi
+
+demo: setup ## run the demo on real engines; ACTS=dictionary for the acts of one job
+	@$(BIN)/python -m local.demo $(if $(ACTS),--acts $(ACTS))
+
+test: setup ## run all tests, those against the real engines included
+	@rm -f .coverage .coverage.*
+	$(PYTEST) tests/unit -n 2 --cov --cov-report=
+	$(PYTEST) tests/integration tests/system -n 0 --cov --cov-append --cov-report=term
+
+test-unit: setup ## run the quick tests, which need no engine
+	$(PYTEST) tests/unit -n 2
+
+lint: setup ## check style, types, the dependency rule and the inventory
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m searchops.inventory check
+
+bench: setup ## measure beside what one would use instead; NAME=waits for one
+	@$(BIN)/python -m benchmarks $(NAME)
+
+faults: setup ## kill and disturb the jobs and look whether their promises hold; NAME=... for one
+	@$(BIN)/python -m benchmarks.faults $(NAME)
+
+lock: setup ## write constraints.txt anew from the requirements
+	$(BIN)/uv pip compile --universal --python-version 3.11 requirements-dev.txt -o constraints.txt \
+		--custom-compile-command "make lock" --quiet
+
+clean: down ## remove what was built, and .venv
+	rm -rf build dist .venv .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
