@@ -86,7 +86,7 @@ class PackageService:
     def perform(self, command: model.Command) -> None:
         """Carry out a command, without holding up the API, and note its end.
 
-        What fails in the simulator itself ends the association as failed, so that no caller waits for ever.
+        What fails in the simulator itself ends the change as failed, so that no caller waits for ever.
         """
         match command:
             case model.Copy():
@@ -101,7 +101,9 @@ class PackageService:
     def _copy(self, command: model.Copy) -> None:
         try:
             content, error = self._objects.fetch(command.bucket, command.key), None
-        except CopyFailed as reason:
+        except Exception as reason:
+            if not isinstance(reason, CopyFailed):
+                traceback.print_exc()
             content, error = None, model.ErrorDetails("CopyError", str(reason))
         self._finish(lambda region, _: model.copied(region, command, content, error))
 
@@ -257,7 +259,9 @@ class PackageService:
         with self.changed:
             region = self._seen(faults)
             filters = parameters.get("Filters", [])
-            for id in (value for item in filters if item.get("Name") == "PackageID" for value in item["Value"]):
+            if incomplete := [item for item in filters if "Name" not in item or not item.get("Value")]:
+                raise ServiceError("ValidationException", f"A filter needs Name and Value, found {incomplete}")
+            for id in (value for item in filters if item["Name"] == "PackageID" for value in item["Value"]):
                 self._require_described(region, id)
             rows = [package for package in region.packages.values() if all(_fits(package, item) for item in filters)]
             return self._page("PackageDetailsList", rows, lambda package: package.id, package_details, parameters)

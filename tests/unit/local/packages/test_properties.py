@@ -13,7 +13,7 @@ from local.simulators.packages.faults import CallFaults, Fault
 from local.simulators.packages.paging import page
 from local.simulators.packages.service import ServiceError
 from local.simulators.packages.settings import Settings
-from tests.unit.local.packages.conftest import World
+from tests.unit.local.packages.world import World
 
 DOMAINS = ["search", "other", "large"]
 KINDS = ["copy_failed", "validation_failed", "association_failed", "slow_state", "stay"]
