@@ -105,7 +105,7 @@ class CloudProcesses:
     def _simulators(self, endpoints: Mapping[str, str], base: Mapping[str, str]) -> list[Service]:
         simulators = []
         if "packages" in endpoints and self._node:
-            speed = ["--speed", str(self._options.speed)] if self._options.speed else []
+            speed = ["--speed", str(self._options.speed)] if self._options.speed is not None else []
             aws = ["--s3-endpoint", endpoints["aws"]]
             node = ["--opensearch-url", endpoints["opensearch"], "--analyzers-dir", str(self._node.analyzers_dir)]
             simulators.append(self._simulator("packages", endpoints["packages"], [*aws, *node, *speed], base))

@@ -66,6 +66,8 @@ class Supervisor:
 
     def start(self, *services: Service) -> None:
         """Start the services of one stage; what they use belongs into an earlier stage, which is stopped after them."""
+        if not services:
+            return
         stage: list[Child] = []
         self._stages.append(stage)
         for service in services:
