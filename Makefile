@@ -19,7 +19,7 @@ up: setup ## start the local cloud and leave it running; prints the URL of the A
 	@$(BIN)/python -m local up
 
 status: ## tell what of the local cloud runs
-	@$(BIN)/python -m local status
+	@$(BIN)/python -m local status || true
 
 down: ## stop the local cloud
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local down; else echo "nothing runs"; fi
