@@ -95,9 +95,10 @@ def _fields(mapping: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield rule.get("mapping", {})
 
 
-def inline(definition: Mapping[str, Any], analyzer: str, contents: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def inline(definition: Mapping[str, Any], analyzer: str, contents: Mapping[str, Sequence[str] | None]) -> dict[str, Any]:
     """A body for ``POST /<index>/_analyze`` that does what the named analyzer does, with ``contents`` (lines by path) in place of those files.
 
+    With None for its lines a file stays named, and the engine reads it as it is now, which the index may not have done yet.
     Components that read none of these files are named, not copied: the index resolves them.
 
     :raises DataError: the analyzer is not a custom one, so it cannot be written inline
@@ -117,13 +118,30 @@ def inline(definition: Mapping[str, Any], analyzer: str, contents: Mapping[str, 
     return body
 
 
-def _inline_component(component: Mapping[str, Any] | None, name: str, contents: Mapping[str, Sequence[str]]) -> Any:
-    if component is None or not any(isinstance(value, str) and value in contents for value in component.values()):
+def file_analyzers(definition: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By name, every custom analyzer of an index that reads files, written inline with these files named: what opening the index builds."""
+    analysis = analysis_of(definition)
+    files = {value for kind in _KINDS for part in analysis.get(kind, {}).values() for value in _files(part)}
+    readers = [
+        name
+        for name, analyzer in analysis.get("analyzer", {}).items()
+        if analyzer.get("type", "custom") == "custom" and any(_reads(analysis, analyzer, path) for path in files)
+    ]
+    return {name: inline(definition, name, dict.fromkeys(files)) for name in readers}
+
+
+def _files(component: Mapping[str, Any]) -> list[str]:
+    return [value for key, value in component.items() if key in INLINE and isinstance(value, str)]
+
+
+def _inline_component(component: Mapping[str, Any] | None, name: str, contents: Mapping[str, Sequence[str] | None]) -> Any:
+    if component is None or not any(path in contents for path in _files(component)):
         return name
     written: dict[str, Any] = {}
     for key, value in component.items():
-        if key in INLINE and value in contents:
-            written[INLINE[key]] = list(contents[value])
+        lines = contents.get(value) if key in INLINE and isinstance(value, str) else None
+        if lines is not None:
+            written[INLINE[key]] = list(lines)
         elif key != "updateable":  # an inline filter lives for one request
             written[key] = value
     return written

@@ -122,7 +122,14 @@ class Node:
         :raises SearchOpsError: the index does not open or stays unhealthy
         """
         wanted_health = "yellow" if wanted_health == "red" else wanted_health
-        self._call("POST", f"/{index}/_open", params=_within(60))
+        try:
+            self._call("POST", f"/{index}/_open", params=_within(60))
+        except Refused as refused:
+            raise Refused(
+                f"index {index} is closed and the engine does not open it: {refused.reason}; publish and associate content that it builds "
+                "with the settings of this index, then run the DAG again: it opens what it closed",
+                reason=refused.reason,
+            ) from refused
         params = {"wait_for_status": wanted_health, **_within(timeout_seconds)}
         answer = self._call("GET", f"/_cluster/health/{index}", params=params)
         if answer.get("timed_out"):
@@ -165,8 +172,13 @@ def _relative(tokens: Sequence[Mapping[str, Any]]) -> tuple[Token, ...]:
 def _classified(error: Exception, what: str) -> SearchOpsError:
     status = getattr(error, "status_code", None)
     reason = _reasons(getattr(error, "info", None)) or str(error)
-    if not isinstance(status, int) or status in (429, 502, 503, 504):
-        return TransientError(f"{what}: the domain did not answer ({status}): {reason}", reason=reason)
+    # A closed or missing index may be open, or replaced, at the next look.
+    if (
+        not isinstance(status, int)
+        or status in (404, 429, 502, 503, 504)
+        or "index_closed_exception" in str(getattr(error, "error", ""))
+    ):
+        return TransientError(f"{what}: not answered ({status}): {reason}", reason=reason)
     if status in (401, 403):
         return DataError(
             f"{what}: the domain refused our credentials ({status}): {reason}; check the connection of opensearch_conn_id "

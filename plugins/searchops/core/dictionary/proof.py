@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from searchops.core.dictionary.analysis import inline, splits_compounds
+from searchops.core.dictionary.analysis import file_analyzers, inline, splits_compounds
 from searchops.core.dictionary.formats import MAX_TEXTS
 from searchops.core.dictionary.model import Kind
 from searchops.core.dictionary.node import Node, Refused, Token
@@ -89,6 +89,24 @@ def compile_on(
                 )
             raise Refused(
                 f"{where}: analyzer {analyzer} of index {index} does not build: {refused.reason or refused}{hint}",
+                reason=refused.reason,
+            ) from refused
+
+
+def compile_files(node: Node, index: str, definition: Mapping[str, Any]) -> None:
+    """Let the engine build every analyzer of an index from the files as they are now, as opening it will.
+
+    An index that was closed and whose files do not build can not be opened any more.
+
+    :raises Refused: an analyzer does not build; the index has not been touched
+    """
+    for name, body in file_analyzers(definition).items():
+        try:
+            node.analyze(index, body, _SAMPLE)
+        except Refused as refused:
+            raise Refused(
+                f"index {index} is not closed, because it could not be opened again: analyzer {name} does not build from the domain's files: "
+                f"{refused.reason}",
                 reason=refused.reason,
             ) from refused
 

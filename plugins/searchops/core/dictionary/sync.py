@@ -115,9 +115,9 @@ class IndexProof:
     def text(self) -> str:
         if not self.effects:
             return f"no visible effect on {self.index}: none of {self.texts} texts from the changed entries gives other tokens"
-        shown = self.effects[0]
+        shown, telling = self.effects[0], {effect.text for effect in self.effects}
         return (
-            f"verified on {self.index}: {len({effect.text for effect in self.effects})} of {self.texts} texts give other tokens than before, all as the new files say, "
+            f"verified on {self.index}: {len(telling)} of {self.texts} texts give other tokens than before, all as the new files say, "
             f"e.g. {shown.text}: {' '.join(shown.before) or '-'} -> {' '.join(shown.after) or '-'}"
         )
 
@@ -354,15 +354,14 @@ class DictionarySync:
 
         An index that shows the new tokens already is left alone: an earlier run may have died after opening it.
         """
-        pending = [
-            (use, self.expectations(use, definition, fingerprint))
-            for use, definition in self.uses_to_apply(fingerprint, force=force)
-        ]
-        reopened = [
-            self.node.reopen(use.index, by=by)
-            for use, expectations in pending
-            if use.remedy is Remedy.REOPEN and (force or not self._shows(expectations))
-        ]
+        found = self.uses_to_apply(fingerprint, force=force)
+        definitions = {use.index: definition for use, definition in found}
+        pending = [(use, self.expectations(use, definition, fingerprint)) for use, definition in found]
+        reopened = []
+        for use, expectations in pending:
+            if use.remedy is Remedy.REOPEN and (force or not self._shows(expectations)):
+                proof.compile_files(self.node, use.index, definitions[use.index])
+                reopened.append(self.node.reopen(use.index, by=by))
         waiting = [proof.expectation_to(expectation) for _, wanted in pending for expectation, _ in self.not_served(wanted)]
         return Applying(tuple(reopened), tuple(waiting))
 
