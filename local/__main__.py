@@ -8,21 +8,36 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from local.cloud import ROOT, SERVICES, AlreadyUp, Cloud, CloudError, State, stop_cloud
+from local.cloud import ROOT, AlreadyUp, CloudError, State, stop_cloud
 
 DEFAULT_DIRECTORY = ROOT / "build" / "local"
 
 
 def up(arguments: argparse.Namespace) -> int:
-    """Start the local cloud and leave it running."""
-    cloud = Cloud(arguments.directory, services=arguments.services, inventory=arguments.inventory, speed=arguments.speed)
-    print("Starting the local cloud; it takes about half a minute.", flush=True)
-    try:
-        cloud.start(detached=True)
-    except AlreadyUp:
+    """Start the local cloud with the demo's domains, dictionaries and documents, and leave it running."""
+    state = State.read(arguments.directory)
+    if state is not None and state.supervisor() is not None:
         print("It is up already.")
-    _describe(cloud.directory, cloud.state)
+    elif arguments.services:
+        Cloud(arguments.directory, services=arguments.services).start(detached=True)
+    else:
+        _start_demo(arguments.directory)
+    _describe(arguments.directory, Cloud(arguments.directory).state)
     return 0
+
+
+def _start_demo(directory: Path) -> None:
+    # Only `up` needs the demo's company, and with it clients that `status` and `down` can do without.
+    from local.demo.world import World, demo_cloud
+
+    print("Starting the local cloud and loading the demo's documents; it takes about a minute.", flush=True)
+    cloud = demo_cloud(directory)
+    cloud.start(detached=True)
+    try:
+        World(cloud).furnish()
+    except BaseException:
+        cloud.stop()
+        raise
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -65,9 +80,7 @@ def _options() -> argparse.Namespace:
         sub = commands.add_parser(command.__name__, help=command.__doc__)
         sub.set_defaults(command=command)
         if command is up:
-            sub.add_argument("--services", nargs="+", choices=SERVICES, default=SERVICES)
-            sub.add_argument("--inventory", type=Path, help="another inventory than include/searchops.yaml")
-            sub.add_argument("--speed", type=float, help="how many times faster than AWS packages go through their states")
+            sub.add_argument("--services", nargs="+", choices=SERVICES, help="only these, and none of the demo's data")
     return parser.parse_args()
 
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from searchops.core.errors import SearchOpsError
-
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -23,7 +21,7 @@ def reporting(context: Context, s3: Callable[[], Any], bucket: str) -> Iterator[
     """
     try:
         yield
-    except SearchOpsError as error:
+    except Exception as error:
         from searchops.core.report import Report, ReportStore
 
         ti: Any = context["ti"]

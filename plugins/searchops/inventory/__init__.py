@@ -6,7 +6,7 @@ Used by DAG files: imports neither Airflow nor a client of AWS or OpenSearch.
 from __future__ import annotations
 
 from searchops.inventory.loading import BrokenEntry, Inventory, InventoryError, inventory, inventory_path, load, project_root
-from searchops.inventory.models import Defaults, Domain, HandOver, Id, Index, Kind, Package, Preview, Probe, Version
+from searchops.inventory.models import Defaults, Domain, HandOver, Id, Index, Kind, Package, Preview, Probe, Version, Waits
 
 __all__ = [
     "BrokenEntry",
@@ -22,6 +22,7 @@ __all__ = [
     "Preview",
     "Probe",
     "Version",
+    "Waits",
     "inventory",
     "inventory_path",
     "load",

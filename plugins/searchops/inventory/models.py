@@ -6,6 +6,7 @@ Each goes through JSON and back (``Domain.model_validate(domain.model_dump(mode=
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -237,6 +238,14 @@ class Preview(Model):
     min_rbo: float = Field(ge=0, le=1, allow_inf_nan=False, description="Rank-biased overlap of the results before and after.")
 
 
+class Waits(Model):
+    """How long a dictionary sync waits for the service before it fails with the last status."""
+
+    publish: Duration = Field(timedelta(minutes=30), description="For a new version of a package to become available.")
+    associate: Duration = Field(timedelta(hours=1), description="For the domain to use it; minutes are usual.")
+    reload: Duration = Field(timedelta(minutes=15), description="For the service to reload the search analyzers.")
+
+
 class _DomainFields(Model):
     opensearch_conn_id: ConnectionId = Field(description="Airflow connection of the data plane; without a host it is looked up.")
     schedule: Cron | None = Field(
@@ -246,6 +255,7 @@ class _DomainFields(Model):
     deadline: Duration | None = Field(default=None, description="A sync that takes longer is reported, e.g. 2h.")
     approval: Flag = Field(default=False, description="A person approves before a dictionary is published.")
     preview: Preview | None = None
+    waits: Waits = Waits()
 
 
 class DomainEntry(_DomainFields):

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 
-from searchops.inventory import Domain, Package
+from searchops.inventory import Domain, Package, Waits
 from searchops.operators.dictionary import (
     OpenSearchDictionaryApplyOperator,
     OpenSearchDictionaryAssociateOperator,
@@ -63,8 +63,9 @@ def sync_dictionary(
     :param pools: use the pools of ``include/pools.json``, which keep runs of one domain and of one package apart
     :param task_arguments: for every task, e.g. ``deferrable``
     """
-    with TaskGroup(group_id=package.key, tooltip=f"{package.kind} from {package.source}") as group:
+    with TaskGroup(group_id=package.key, tooltip=f"{package.kind} from {package.source}", doc_md=DOC) as group:
         common: dict[str, Any] = {"domain": domain.model_dump(mode="json"), "package": package.key, **task_arguments}
+        waits = {name: {"timeout_seconds": getattr(domain.waits, name).total_seconds()} for name in Waits.model_fields}
         following = {"trigger_rule": TriggerRule.NONE_FAILED, **common}
         of_domain = {**following, **({"pool": domain.pool} if pools else {})}
         of_package = {**following, **({"pool": package.pool} if pools else {})}
@@ -85,13 +86,17 @@ def sync_dictionary(
         )
         # What follows a setup task directly has to have the rule all_success.
         publish = OpenSearchDictionaryPublishOperator(
-            task_id="publish", force=force, **content, **{**of_package, "trigger_rule": TriggerRule.ALL_SUCCESS}
+            task_id="publish",
+            force=force,
+            **content,
+            **waits["publish"],
+            **{**of_package, "trigger_rule": TriggerRule.ALL_SUCCESS},
         )
-        associate = OpenSearchDictionaryAssociateOperator(task_id="associate", **target, **of_domain)
+        associate = OpenSearchDictionaryAssociateOperator(task_id="associate", **target, **waits["associate"], **of_domain)
         wait = OpenSearchDictionaryAssociationSensor(
-            task_id="wait_for_domain", version=_template(f"{published}['version']"), **target, **of_domain
+            task_id="wait_for_domain", version=_template(f"{published}['version']"), **target, **waits["associate"], **of_domain
         )
-        apply = OpenSearchDictionaryApplyOperator(task_id="apply", force=force, **content, **of_domain)
+        apply = OpenSearchDictionaryApplyOperator(task_id="apply", force=force, **content, **waits["reload"], **of_domain)
         verify = OpenSearchDictionaryVerifyOperator(task_id="verify", force=force, **content, **following)
         open_indexes = OpenSearchIndexesOpenOperator(task_id="open_indexes", **common)
         ends = _ends(domain, planned, content, following)
