@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from local.cloud import ROOT, AlreadyUp, CloudError, State, stop_cloud
+from local.cloud import ROOT, SERVICES, Cloud, CloudError, State, stop_cloud
 
 DEFAULT_DIRECTORY = ROOT / "build" / "local"
 

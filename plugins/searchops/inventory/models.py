@@ -241,9 +241,9 @@ class Preview(Model):
 class Waits(Model):
     """How long a dictionary sync waits for the service before it fails with the last status."""
 
-    publish: Duration = Field(timedelta(minutes=30), description="For a new version of a package to become available.")
-    associate: Duration = Field(timedelta(hours=1), description="For the domain to use it; minutes are usual.")
-    reload: Duration = Field(timedelta(minutes=15), description="For the service to reload the search analyzers.")
+    publish: Duration = Field(default=timedelta(minutes=30), description="For a new version of a package to become available.")
+    associate: Duration = Field(default=timedelta(hours=1), description="For the domain to use it; minutes are usual.")
+    reload: Duration = Field(default=timedelta(minutes=15), description="For the service to reload the search analyzers.")
 
 
 class _DomainFields(Model):

@@ -97,7 +97,7 @@ indexes:
         (
             "domains: {dom: {opensearch_conn_id: x, schedul: a}}",
             "domains.dom.schedul: unknown key; expected one of approval, aws_conn_id, bucket, deadline, domain_name, opensearch_conn_id, "
-            'packages, preview, region, schedule, slack_conn_id, timezone; did you mean "schedule"? (line 2)',
+            'packages, preview, region, schedule, slack_conn_id, timezone, waits; did you mean "schedule"? (line 2)',
         ),
         (
             "domains: {dom: {opensearch_conn_id: x, preview: {max_changed_documents: 1, min_rb: 1, min_rbo: 1}}}",
