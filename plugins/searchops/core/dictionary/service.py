@@ -212,7 +212,16 @@ def read_package_with_history(package_id: str) -> Reading[Package]:
 
 def read_endpoint(domain: str) -> Reading[str]:
     """The https endpoint of a domain; a VPC domain has it under Endpoints."""
-    answer = yield "describe_domain", {"DomainName": domain}
+    try:
+        answer = yield "describe_domain", {"DomainName": domain}
+    except SearchOpsError as error:
+        if code_of(error) != "ResourceNotFoundException":
+            raise
+        raise DataError(
+            f"domain {domain} does not exist: expected it in the account and region of the AWS connection; "
+            "correct domains.*.domain_name or defaults.region in the inventory",
+            reason=error.reason,
+        ) from error
     status = answer["DomainStatus"]
     endpoint = status.get("Endpoint") or (status.get("Endpoints") or {}).get("vpc") or status.get("EndpointV2")
     if not endpoint:

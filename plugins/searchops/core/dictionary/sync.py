@@ -22,7 +22,16 @@ from searchops.core.dictionary.model import (
 from searchops.core.dictionary.node import Definitions, Node, Reopened
 from searchops.core.dictionary.plan import Overtaken, Plan, Step, plan, plan_association, plan_package
 from searchops.core.dictionary.proof import Expectation
-from searchops.core.dictionary.service import call, code_of, drive, read_associations, read_situation
+from searchops.core.dictionary.service import (
+    call,
+    code_of,
+    drive,
+    read_associations,
+    read_endpoint,
+    read_package,
+    read_situation,
+    to_package,
+)
 from searchops.core.dictionary.store import DictionaryStore, read_source
 from searchops.core.dictionary.survey import DomainRules
 from searchops.core.errors import DataError, TransientError
@@ -190,6 +199,8 @@ class DictionarySync:
             overwrite_drift=self.entry.overwrite_drift,
             force=force,
         )
+        if decided.step in _BEFORE_THE_DOMAIN and situation.association is None:
+            drive(self.client, read_endpoint(self.domain))  # a domain that does not exist is found before anything is published
         if decided.step in _CHECKED:
             self._compile(situation, lines, earlier if dry_run else ())
             if not dry_run:
@@ -265,6 +276,7 @@ class DictionarySync:
     def _create(self, fingerprint: str, source: Mapping[str, str]) -> Publishing:
         answer = self._write(
             "create_package",
+            None,
             PackageName=self.entry.name,
             PackageType="TXT-DICTIONARY",
             PackageSource=source,
@@ -290,20 +302,35 @@ class DictionarySync:
         others = drive(self.client, read_associations(self.domain))
         if decided.step is Step.WAIT or package.in_transit or any(row.in_transit for row in others):
             return None
-        answer = self._write("associate_package", PackageID=package_id, DomainName=self.domain)
+        try:
+            answer = self._write("associate_package", package_id, PackageID=package_id, DomainName=self.domain)
+        except TransientError as error:
+            if code_of(error) != "ConflictException":
+                raise
+            # "Package is already in desired state": somebody else was faster, or our own first call was answered with an error.
+            package, association = drive(self.client, read_situation(self.domain, package_id=package_id))
+            if package and plan_association(self.dictionary(fingerprint), package, association).step is Step.NOTHING:
+                return association
+            raise
         row = answer["DomainPackageDetails"]
         return Association(
             package_id, self.domain, row["DomainPackageStatus"], row.get("PackageVersion"), row.get("ReferencePath") or ""
         )
 
-    def _write(self, operation: str, **arguments: Any) -> Mapping[str, Any]:
-        """A write. What AWS refuses because somebody else is at work is worth another look."""
+    def _write(self, operation: str, package_id: str | None, **arguments: Any) -> Mapping[str, Any]:
+        """A write. What AWS refuses because somebody else is at work is worth another look; it says so in words only, so we look."""
         try:
             return call(self.writer, operation, **arguments)
         except DataError as error:
-            if code_of(error) in ("ResourceAlreadyExistsException", "ConflictException") or _under_way(error):
+            code = code_of(error)
+            if code == "ResourceAlreadyExistsException" or (code == "ValidationException" and self._somebody_at_work(package_id)):
                 raise TransientError(f"{operation}: {error}", reason=error.reason) from error
             raise
+
+    def _somebody_at_work(self, package_id: str | None) -> bool:
+        row = drive(self.client, read_package(package_id=package_id)) if package_id else None
+        rows = drive(self.client, read_associations(self.domain))
+        return any(association.in_transit for association in rows) or (row is not None and to_package(row).in_transit)
 
     # -- apply and prove ---------------------------------------------------------------------------------------------------
 
@@ -405,10 +432,3 @@ def reference_path(package: Package | None, association: Association | None) -> 
     if association and association.reference_path:
         return association.reference_path
     return f"analyzers/{package.id}" if package else None
-
-
-def _under_way(error: DataError) -> bool:
-    words = error.reason.lower()
-    return code_of(error) == "ValidationException" and any(
-        sign in words for sign in ("in progress", "not available", "being", "status")
-    )
