@@ -269,7 +269,7 @@ class DictionarySync:
         if package is None:
             return self._create(fingerprint, source)
         answer = self._write(
-            "update_package", PackageID=package.id, PackageSource=source, CommitMessage=commit_message(fingerprint)
+            "update_package", package.id, PackageID=package.id, PackageSource=source, CommitMessage=commit_message(fingerprint)
         )
         return Publishing(answer["PackageDetails"]["PackageID"], False, True, package.available_version, None)
 
