@@ -36,7 +36,11 @@ def arguments(domain: Domain) -> dict[str, Any]:
         "on_failure_callback": FailureNotifier(**told(domain)),
         "params": {
             "packages": Param(
-                keys, type="array", items={"enum": keys}, description="The dictionaries to look at, in this order."
+                keys,
+                type="array",
+                items={"enum": keys},
+                examples=keys,  # makes the form offer them
+                description="The dictionaries to look at, in the inventory's order.",
             ),
             "force": Param(
                 False, type="boolean", description="Publish, associate and apply what is unchanged too, and overwrite drift."
