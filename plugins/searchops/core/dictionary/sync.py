@@ -191,6 +191,8 @@ class DictionarySync:
             self.open_again()
         situation = self.look()
         dictionary = self.dictionary(sha256(content))
+        if not dry_run and self._record_opened_by_hand(situation, dictionary, content):
+            situation = self.look()
         decided = plan(
             dictionary,
             situation.package,
@@ -216,6 +218,25 @@ class DictionarySync:
             announced=bool(rebuilds) and all(use.requested == dictionary.fingerprint for use in rebuilds),
             lines=len(lines),
         )
+
+    def _record_opened_by_hand(self, situation: Situation, dictionary: Dictionary, content: bytes) -> bool:
+        """Record the indexes that a person closed and opened, as a run had asked for: otherwise every later run would ask again."""
+        package = situation.package
+        if package is None or package.fingerprint != dictionary.fingerprint:
+            return False
+        if plan_association(dictionary, package, situation.association).step is not Step.NOTHING:
+            return False
+        reported = [use for use in situation.uses if use.remedy is Remedy.REPORT and use.pending(dictionary.fingerprint)]
+        if reported:
+            self.store.put(self.entry.key, content)
+        opened = [
+            use
+            for use in reported
+            if not self.not_served(self.expectations(use, situation.definitions[use.index], dictionary.fingerprint))
+        ]
+        for use in opened:
+            self.record(use, dictionary.fingerprint)
+        return bool(opened)
 
     def _compile(self, situation: Situation, lines: Sequence[str], earlier: Sequence[Entry]) -> None:
         where = f"{self.entry.key} ({self.entry.source})"
