@@ -17,7 +17,7 @@ _MAX_LINKS = 3
 _NO_REPORT = "no report"  # the outcome of a failed task that left nothing
 
 _CAUSES = {"timed_out": "it ran longer than its dagrun_timeout", "all_tasks_deadlocked": "none of its tasks can run any more"}
-_MEND = "Next: mend what the reason names, then clear the failed task; a run finishes what an earlier one began."
+_MEND = "Next: mend what the reason names, then run the DAG again; a run finishes what an earlier one began."
 _DIED = (
     "Next: look in the logs of the scheduler and of the worker for a kill (memory, eviction, deployment), then clear the task."
 )

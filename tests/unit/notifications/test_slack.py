@@ -48,7 +48,7 @@ def test_a_message_says_what_failed_where_why_and_what_to_do():
         "  <http://airflow.example/dags/dictionary_sync_products/runs/scheduled__2026-02-01T03%3A00%3A00%2B00%3A00"
         "/tasks/synonyms.publish?try_number=2|log> · "
         "<https://console.aws.amazon.com/aos/home?region=ap-northeast-1#packages/F1|package in the AWS console>",
-        "Next: mend what the reason names, then clear the failed task; a run finishes what an earlier one began.",
+        "Next: mend what the reason names, then run the DAG again; a run finishes what an earlier one began.",
     ]
 
 
