@@ -42,9 +42,7 @@ def arguments(domain: Domain) -> dict[str, Any]:
                 examples=keys,  # makes the form offer them
                 description="The dictionaries to look at, in the inventory's order.",
             ),
-            "force": Param(
-                False, type="boolean", description="Publish, associate and apply what is unchanged too, and overwrite drift."
-            ),
+            "force": Param(False, type="boolean", description="Publish and apply what is unchanged too, and overwrite drift."),
             "dry_run": Param(False, type="boolean", description="Plan and let the engine build it; nothing is written."),
         },
     }
