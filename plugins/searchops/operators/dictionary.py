@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, AssetAlias, BaseOperator, conf
+from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.bases.skipmixin import SkipMixin
 
 from searchops.core.dictionary.model import Remedy
@@ -50,6 +50,7 @@ class DictionaryOperator(BaseOperator):
 
     :param domain: a domain of the inventory, as JSON
     :param package: key of one of its packages
+    :param deferrable: wait without a worker; ``[operators] default_deferrable`` is not asked, because Airflow ships it as False
     """
 
     template_fields: Sequence[str] = ("package",)
@@ -61,7 +62,7 @@ class DictionaryOperator(BaseOperator):
         *,
         domain: Mapping[str, Any],
         package: str,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=True),
+        deferrable: bool = True,
         timeout_seconds: float = 1800,
         **kwargs: Any,
     ) -> None:

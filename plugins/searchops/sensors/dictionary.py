@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-from airflow.sdk import conf
 
 from searchops.core.dictionary.plan import AssociationFailed, Outcome, associated
 from searchops.core.dictionary.service import drive, read_situation
@@ -27,7 +26,7 @@ class _PackageSensor(AwsBaseSensor[OpenSearchServiceHook]):
         self,
         *,
         timeout: float = 3600,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(timeout=timeout, **kwargs)
