@@ -81,7 +81,9 @@ class DictionaryOperator(BaseOperator):
         return self.clients.sync(self.package)
 
     def reporting(self, context: Context) -> AbstractContextManager[None]:
-        return reporting(context, lambda: self.clients.s3, self.clients.domain.bucket)
+        domain = self.clients.domain
+        facts = {"AWS connection": domain.aws_conn_id, "Region": domain.region}
+        return reporting(context, lambda: self.clients.s3, domain.bucket, facts=facts)
 
     def persist_links(self, context: Context, package_id: str) -> None:
         hook = self.clients.service
@@ -234,19 +236,21 @@ class OpenSearchDictionaryAssociateOperator(DictionaryOperator):
 
     :param package_id: id of the package (templated)
     :param fingerprint: sha256 of the content that the available version has to carry (templated)
+    :param force: also where the domain uses an older version of the same bytes (templated)
     :return: package_id, domain_name, version, reference_path
     """
 
-    template_fields: Sequence[str] = ("package", "package_id", "fingerprint")
+    template_fields: Sequence[str] = ("package", "package_id", "fingerprint", "force")
 
-    def __init__(self, *, package_id: str, fingerprint: str, **kwargs: Any) -> None:
+    def __init__(self, *, package_id: str, fingerprint: str, force: bool | str = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.package_id = package_id
         self.fingerprint = fingerprint
+        self.force = force
 
     def execute(self, context: Context) -> Any:
         with self.reporting(context):
-            row = self.sync.associate(self.package_id, self.fingerprint)
+            row = self.sync.associate(self.package_id, self.fingerprint, force=is_true(self.force))
         self.persist_links(context, self.package_id)
         if row is None:
             self.log.info("Something of domain %s is in transit: waiting before associating", self.sync.domain)
@@ -309,6 +313,8 @@ class OpenSearchDictionaryApplyOperator(DictionaryOperator):
     def on_kill(self) -> None:
         self.log.warning("Killed: opening what this task closed")
         self.sync.open_again()
+        # Airflow lets the task go on after this for the seconds until SIGKILL, in which it would close the next index.
+        raise TransientError("the task was told to end; every index that it had closed is open again")
 
 
 class OpenSearchDictionaryVerifyOperator(DictionaryOperator):
