@@ -7,6 +7,7 @@ import json
 import operator
 import os
 import platform
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 import psutil
 
 _COMPARISONS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq}
+_GOAL = re.compile(rf"(?P<sign>{'|'.join(_COMPARISONS)}) (?P<limit>-?\d+(\.\d+)?(e[+-]?\d+)?)", re.ASCII)
 _VERSIONS = ("apache-airflow", "apache-airflow-providers-amazon", "boto3", "aiobotocore", "opensearch-py", "moto")
 
 
@@ -50,10 +52,10 @@ def meets(value: float, goal: str) -> bool:
 
     :raises ValueError: the goal is no comparison with a number
     """
-    sign, _, limit = goal.partition(" ")
-    if sign not in _COMPARISONS:
+    found = _GOAL.fullmatch(goal)
+    if found is None:
         raise ValueError(f"goal {goal!r}: expected one of {', '.join(_COMPARISONS)}, a space and a number")
-    return bool(_COMPARISONS[sign](value, float(limit)))
+    return bool(_COMPARISONS[found["sign"]](value, float(found["limit"])))
 
 
 def write_demo(path: Path, name: str, acts: Sequence[Act]) -> None:
@@ -61,6 +63,10 @@ def write_demo(path: Path, name: str, acts: Sequence[Act]) -> None:
 
 
 def write_benchmark(path: Path, name: str, measures: Sequence[Measure]) -> None:
+    """Replace the file in one step.
+
+    :raises ValueError: a sample is no finite number, which JSON can not hold
+    """
     versions = {package: importlib.metadata.version(package) for package in _VERSIONS} | {"python": platform.python_version()}
     machine = {
         "cores": os.cpu_count(),
@@ -71,7 +77,8 @@ def write_benchmark(path: Path, name: str, measures: Sequence[Measure]) -> None:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8")
     unfinished.rename(path)
