@@ -1,7 +1,7 @@
 # Each target does the set-up that it needs; when nothing is to do, that takes less than a second.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status demo test test-unit lint bench faults screenshots lock clean
+.PHONY: help setup up down status demo test test-unit lint bench screenshots lock clean
 
 BIN := .venv/bin
 # The first Python that runs and fits; a name on PATH alone may be a shim of a version that is not installed.
@@ -44,9 +44,6 @@ lint: setup ## check style, types, the dependency rule and the inventory
 
 bench: setup ## measure beside what one would use instead; NAME=waits for one
 	@$(BIN)/python -m benchmarks $(NAME)
-
-faults: setup ## kill and disturb the jobs and look whether their promises hold; NAME=... for one
-	@$(BIN)/python -m benchmarks.faults $(NAME)
 
 screenshots: setup ## take the documents' pictures of the Airflow UI anew; needs Debian's chromium and fonts-noto-cjk
 	@$(BIN)/uv pip install -q --target build/screenshots/python -r docs/requirements.txt -c constraints.txt
