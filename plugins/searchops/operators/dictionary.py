@@ -236,21 +236,19 @@ class OpenSearchDictionaryAssociateOperator(DictionaryOperator):
 
     :param package_id: id of the package (templated)
     :param fingerprint: sha256 of the content that the available version has to carry (templated)
-    :param force: also where the domain uses an older version of the same bytes (templated)
     :return: package_id, domain_name, version, reference_path
     """
 
-    template_fields: Sequence[str] = ("package", "package_id", "fingerprint", "force")
+    template_fields: Sequence[str] = ("package", "package_id", "fingerprint")
 
-    def __init__(self, *, package_id: str, fingerprint: str, force: bool | str = False, **kwargs: Any) -> None:
+    def __init__(self, *, package_id: str, fingerprint: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.package_id = package_id
         self.fingerprint = fingerprint
-        self.force = force
 
     def execute(self, context: Context) -> Any:
         with self.reporting(context):
-            row = self.sync.associate(self.package_id, self.fingerprint, force=is_true(self.force))
+            row = self.sync.associate(self.package_id, self.fingerprint)
         self.persist_links(context, self.package_id)
         if row is None:
             self.log.info("Something of domain %s is in transit: waiting before associating", self.sync.domain)
@@ -346,7 +344,7 @@ class OpenSearchDictionaryVerifyOperator(DictionaryOperator):
                 found[use.index] = proved.text
                 self.log.info("%s", proved.text)
         if not found:
-            self.log.info("No index of the domain uses %s", self.package)
+            self.log.info("Nothing to prove: no index is to be given %s by this run", self.package)
         return found
 
 

@@ -92,9 +92,7 @@ def sync_dictionary(
             **waits["publish"],
             **{**of_package, "trigger_rule": TriggerRule.ALL_SUCCESS},
         )
-        associate = OpenSearchDictionaryAssociateOperator(
-            task_id="associate", force=force, **target, **waits["associate"], **of_domain
-        )
+        associate = OpenSearchDictionaryAssociateOperator(task_id="associate", **target, **waits["associate"], **of_domain)
         wait = OpenSearchDictionaryAssociationSensor(
             task_id="wait_for_domain", version=_template(f"{published}['version']"), **target, **waits["associate"], **of_domain
         )

@@ -305,16 +305,15 @@ class DictionarySync:
         )
         return Publishing(answer["PackageDetails"]["PackageID"], False, True, None, None)
 
-    def associate(self, package_id: str, fingerprint: str, *, force: bool = False) -> Association | None:
+    def associate(self, package_id: str, fingerprint: str) -> Association | None:
         """Have the domain take up the available version, where it does not use it and nothing else of the domain is in transit.
 
-        :param force: also where the domain uses an older version of the same bytes
         :return: the domain's row, or None while something is in transit and has to be waited for
         """
         package, association = drive(self.client, read_situation(self.domain, package_id=package_id))
         assert package is not None  # noqa: S101  # an id that does not exist raises
         decided = plan_association(self.dictionary(fingerprint), package, association)
-        if decided.step is Step.NOTHING and not (force and association and association.version != package.available_version):
+        if decided.step is Step.NOTHING:
             return association
         if package.fingerprint != fingerprint and not package.in_transit and not package.history_lags:
             raise Overtaken(
