@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,10 +15,12 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def reporting(context: Context, s3: Callable[[], Any], bucket: str) -> Iterator[None]:
+def reporting(context: Context, s3: Callable[[], Any], bucket: str, *, facts: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Write ``reports/<dag>/<run>/<task>.json`` for the error with which the task ends, and let the error pass on.
 
     A bucket that can not be written never hides the error.
+
+    :param facts: what a person has to know of the task beside what the error tells
     """
     try:
         yield
@@ -29,6 +32,7 @@ def reporting(context: Context, s3: Callable[[], Any], bucket: str) -> Iterator[
         report = Report.failure(
             error, dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=map_index, try_number=ti.try_number
         )
+        report = replace(report, facts={**report.facts, **(facts or {})})
         try:
             ReportStore(s3(), bucket).write(report)
         except Exception:

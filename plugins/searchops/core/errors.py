@@ -87,7 +87,7 @@ class TransientError(SearchOpsError):
     """Retried: throttling, a reset connection, a failure of the service, a conflict with work in progress."""
 
 
-def classify_client_error(error: Exception, *, connection: str = "aws_default") -> SearchOpsError:
+def classify_client_error(error: Exception, *, connection: str = "") -> SearchOpsError:
     """Say which family an error of botocore (or aiobotocore) belongs to; an error of ours comes back as it is.
 
     By ``Error.Code``, because the HTTP statuses of the OpenSearch Service API mislead: ResourceNotFoundException and
@@ -97,15 +97,16 @@ def classify_client_error(error: Exception, *, connection: str = "aws_default") 
 
     An error that is neither ours nor botocore's comes back as plain ``SearchOpsError``, which leaves the retries to the task.
 
-    :param connection: id of the Airflow connection that the client was made from, for the text
+    :param connection: id of the Airflow connection that the client was made from, for the text; without one the text names no id
     """
     # Not at the top: DAG files import this module for its classes and have no use for botocore.
     from botocore import exceptions
 
     if isinstance(error, SearchOpsError):
         return error
+    named = f"the Airflow connection {connection!r}" if connection else "the Airflow connection that aws_conn_id names"
     if isinstance(error, exceptions.ClientError):
-        return _by_code(error, connection)
+        return _by_code(error, named)
     if isinstance(
         error,
         exceptions.NoCredentialsError
@@ -114,7 +115,7 @@ def classify_client_error(error: Exception, *, connection: str = "aws_default") 
         | exceptions.TokenRetrievalError
         | exceptions.NoAuthTokenError,
     ):
-        return DataError(f"no usable AWS credentials: check the Airflow connection {connection!r}", reason=str(error))
+        return DataError(f"no usable AWS credentials: check {named}", reason=str(error))
     if isinstance(
         error,
         exceptions.HTTPClientError | exceptions.ConnectionError | exceptions.IncompleteReadError | ConnectionError | TimeoutError,
@@ -125,18 +126,16 @@ def classify_client_error(error: Exception, *, connection: str = "aws_default") 
     return SearchOpsError(f"{type(error).__name__}: {error}", reason=str(error))
 
 
-def _by_code(error: Any, connection: str) -> SearchOpsError:
+def _by_code(error: Any, named: str) -> SearchOpsError:
     answer = error.response.get("Error", {})
     code, words = str(answer.get("Code", "Unknown")), str(answer.get("Message", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     operation, reason = error.operation_name, f"{code}: {words}"
     if code in _WRONG_CREDENTIALS:
-        return DataError(
-            f"{operation}: AWS does not accept the credentials: check the Airflow connection {connection!r}", reason=reason
-        )
+        return DataError(f"{operation}: AWS does not accept the credentials: check {named}", reason=reason)
     if code in _NOT_ALLOWED:
         return DataError(
-            f"{operation}: not allowed with the credentials of the Airflow connection {connection!r}: "
+            f"{operation}: not allowed with the credentials of {named}: "
             "check that it is the intended one, then the permissions of its role",
             reason=reason,
         )
