@@ -161,12 +161,12 @@ def connections(endpoints: Mapping[str, str]) -> dict[str, str]:
         found["PRODUCTS_SEARCH"] = {"conn_type": "opensearch", "host": host, "port": port, "extra": {"use_ssl": False}}
     if url := endpoints.get("slack"):
         host, port = _host_and_port(url)
-        # The Slack provider appends the password to the host: http://HOST:PORT/services/T00/B00/XXX
+        # The Slack provider appends the password to the host: http://HOST:PORT/services/T00/B00/<token>
         found["SLACK_DEFAULT"] = {
             "conn_type": "slackwebhook",
             "schema": "http",
             "host": f"{host}:{port}/services",
-            "password": "T00/B00/XXX",
+            "password": f"T00/B00/{secrets.token_hex(12)}",
         }
     return {f"AIRFLOW_CONN_{name}": json.dumps(connection) for name, connection in found.items()}
 

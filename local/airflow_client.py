@@ -86,10 +86,10 @@ class AirflowClient:
         return {_label(task): task["state"] for task in self.task_instances(dag_id, run_id)}
 
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
-        """Return the log of one try, a line an event."""
+        """Return the log of one try, a line an event, and one for each exception that came with it."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
         content = self._answer("GET", path, params={"map_index": map_index, "full_content": True})["content"]
-        return "\n".join(str(line["event"]) if isinstance(line, dict) else str(line) for line in content)
+        return "\n".join(text for line in content for text in _log_lines(line))
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
@@ -109,6 +109,25 @@ class AirflowClient:
         """Mark a run `success`, `failed` or `queued`; its running tasks are told to end."""
         self._answer("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", json={"state": state})
 
+    def set_task_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Mark a task `success`, `failed` or `skipped`, as a person does in the UI; if it runs, it is told to end."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        self._answer("PATCH", path, json={"new_state": state})
+
+    def dag(self, dag_id: str) -> dict[str, Any]:
+        """Return what the DAG's page shows of it: tags, timetable, doc_md, …"""
+        found: dict[str, Any] = self._answer("GET", f"/api/v2/dags/{dag_id}/details")
+        return found
+
+    def blockers(self, dag_id: str, run_id: str, task_id: str) -> list[str]:
+        """Return why a task is not started, as the UI says it."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/dependencies"
+        return [dependency["reason"] for dependency in self._answer("GET", path)["dependencies"]]
+
+    def asset_events(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Return the asset events that the tasks of a run have emitted: uri, extra, source_task_id, …"""
+        return list(self._pages("/api/v2/assets/events", "asset_events", source_dag_id=dag_id, source_run_id=run_id))
+
     def import_pools(self, file: Path) -> None:
         """Create or change the pools of a file, as `airflow pools import` does, without the 4 s that the command takes to load."""
         for name, pool in json.loads(file.read_text(encoding="utf-8")).items():
@@ -125,10 +144,10 @@ class AirflowClient:
     def close(self) -> None:
         self._http.close()
 
-    def _pages(self, path: str, key: str, size: int = 100) -> Iterator[dict[str, Any]]:
+    def _pages(self, path: str, key: str, size: int = 100, **filters: str) -> Iterator[dict[str, Any]]:
         offset, total = 0, 1
         while offset < total:
-            page = self._answer("GET", path, params={"limit": size, "offset": offset})
+            page = self._answer("GET", path, params={"limit": size, "offset": offset, **filters})
             yield from page[key]
             offset, total = offset + size, page["total_entries"]
 
@@ -138,6 +157,15 @@ class AirflowClient:
             message = f"{method} {path}: HTTP {response.status_code} {response.text[:500]}"
             raise httpx.HTTPStatusError(message, request=response.request, response=response)
         return response.json()
+
+
+def _log_lines(line: Any) -> Iterator[str]:
+    if not isinstance(line, dict):
+        yield str(line)
+        return
+    yield str(line["event"])
+    for error in line.get("error_detail") or ():
+        yield f"{error['exc_type']}: {error['exc_value']}"
 
 
 def _label(task: Mapping[str, Any]) -> str:

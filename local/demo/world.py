@@ -101,13 +101,15 @@ class Project:
         unfinished.rename(self.file(package))
 
 
-def demo_cloud(directory: Path, **options: Any) -> Cloud:
-    """A cloud (not started) that runs on the demo's project below its directory."""
+def demo_cloud(directory: Path, *, environment: Mapping[str, str] | None = None, **options: Any) -> Cloud:
+    """A cloud (not started) that runs on the demo's project below its directory.
+
+    :param environment: further variables for every process; one of the demo's own is replaced
+    """
     project = Project(directory / "project")
     project.write()
-    return Cloud(
-        directory, inventory=project.inventory, pools=project.pools, speed=SPEED, extra_environment=ENVIRONMENT, **options
-    )
+    extra = {**ENVIRONMENT, **(environment or {})}
+    return Cloud(directory, inventory=project.inventory, pools=project.pools, speed=SPEED, extra_environment=extra, **options)
 
 
 class World:
