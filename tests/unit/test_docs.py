@@ -1,0 +1,74 @@
+"""The documents keep up with the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from searchops.inventory.models import Defaults, DomainEntry, IndexEntry, Model, PackageEntry, Waits
+from searchops.task_groups.dictionary import TASKS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+JOB = (ROOT / "docs" / "dictionary_sync.md").read_text(encoding="utf-8")
+
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+_MAKE = re.compile(r"\bmake ([a-z][a-z-]*)")
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def prose(page: Path) -> str:
+    return _CODE.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """The ids that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_and_picture_of_a_page_is_there(page: Path) -> None:
+    broken = []
+    for link in _LINK.findall(prose(page)):
+        target, _, anchor = link.partition("#")
+        file = page.parent / target if target else page
+        if "://" not in link and (not file.exists() or (anchor and anchor not in anchors(file))):
+            broken.append(link)
+
+    assert not broken
+
+
+def test_every_picture_is_shown_and_small() -> None:
+    shown = {(page.parent / link).resolve() for page in PAGES for link in _LINK.findall(prose(page))}
+    pictures = set((ROOT / "docs" / "images").iterdir())
+
+    assert pictures <= shown
+    assert all(picture.stat().st_size < 300_000 for picture in pictures)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {target for code in _CODE.findall(page.read_text(encoding="utf-8")) for target in _MAKE.findall(code)}
+
+    assert named <= targets
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_explained(task: str) -> None:
+    assert re.search(rf"^\| `{task}` \|", JOB, re.MULTILINE)
+
+
+@pytest.mark.parametrize("model", [Defaults, PackageEntry, DomainEntry, Waits, IndexEntry], ids=lambda model: model.__name__)
+def test_every_field_of_the_inventory_is_explained(model: type[Model]) -> None:
+    comments = re.findall(r"(\w+): .*#", (ROOT / "include" / "searchops.yaml").read_text(encoding="utf-8"))
+    explained = {*re.findall(r"`([a-z_]+)`", JOB), *comments}
+
+    assert set(model.model_fields) - explained == set()
