@@ -69,6 +69,9 @@ def plan_package(dictionary: Dictionary, package: Package | None, *, overwrite_d
         return Plan(Step.WAIT, f"the history of {package.id} does not list {package.available_version} yet")
     if force:
         return Plan(Step.PUBLISH, f"{package.id} is published again because the run was started with force")
+    if package.available_version and package.ours and not package.fingerprint:
+        reason = f"{package.id} {package.available_version} was not published by searchops, an older version was"
+        return Plan(Step.PUBLISH, f"{reason}; on_drift is overwrite") if overwrite_drift else Plan(Step.DRIFT, reason)
     if package.failed:
         return Plan(
             Step.PUBLISH, f"{package.id} is {package.status} ({package.error or 'no reason given'}) and is published again"
@@ -80,13 +83,10 @@ def plan_package(dictionary: Dictionary, package: Package | None, *, overwrite_d
             Step.PUBLISH,
             f"{package.id} {package.available_version} holds {short(package.fingerprint)}, wanted {short(dictionary.fingerprint)}",
         )
-    if not package.ours:
-        return Plan(
-            Step.PUBLISH,
-            f"{package.id} is adopted: no version of it was published by searchops, {package.available_version} is replaced",
-        )
-    reason = f"{package.id} {package.available_version} was not published by searchops, an older version was"
-    return Plan(Step.PUBLISH, f"{reason}; on_drift is overwrite") if overwrite_drift else Plan(Step.DRIFT, reason)
+    return Plan(
+        Step.PUBLISH,
+        f"{package.id} is adopted: no version of it was published by searchops, {package.available_version} is replaced",
+    )
 
 
 def plan_association(dictionary: Dictionary, package: Package, association: Association | None) -> Plan:
