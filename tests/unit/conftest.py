@@ -8,14 +8,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-# Before any import of airflow: the first one reads the configuration, and writes one where there is none.
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Before any test file imports airflow: the first one reads the configuration, and writes one where there is none.
 _HOME = tempfile.mkdtemp(prefix="searchops-unit-airflow-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ["AIRFLOW_HOME"] = _HOME
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-
-import pytest
-from hypothesis import HealthCheck, settings
 
 settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("unit")

@@ -11,7 +11,10 @@ from searchops.core.dictionary.model import Kind
 from searchops.core.errors import DataError
 
 MAX_TEXTS = 200
-_SEPARATOR = re.compile(r"(?<!\\),|=>")
+# The engine's own (Java) idea of a line and of what surrounds it: U+2028 ends no line, an ideographic space belongs to the word.
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_BLANK = "".join(map(chr, range(0x21)))
+_WORD = re.compile(r",|=>|((?:\\.|(?!,|=>).)+)")  # a word ends at a comma or an arrow that no backslash escapes
 _ESCAPE = re.compile(r"\\(.)")
 
 
@@ -31,7 +34,8 @@ def lines(content: bytes, where: str) -> list[str]:
         raise DataError(
             f"{where}: line 1: begins with a byte order mark, which would become part of the first word; save the file as UTF-8 without it"
         )
-    return [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+    stripped = (line.strip(_BLANK) for line in _LINE_END.split(text))
+    return [line for line in stripped if line and not line.startswith("#")]
 
 
 def words(kind: Kind, line: str) -> list[str]:
@@ -40,7 +44,7 @@ def words(kind: Kind, line: str) -> list[str]:
         return [field for field in next(csv.reader([line]), [])[:1] if field]
     if kind is Kind.STOPWORDS:
         return [line]
-    return [word for word in (_ESCAPE.sub(r"\1", part).strip() for part in _SEPARATOR.split(line)) if word]
+    return [word for word in (_ESCAPE.sub(r"\1", part).strip() for part in _WORD.findall(line)) if word]
 
 
 def changed(old: Iterable[str] | None, new: Sequence[str]) -> list[str]:
