@@ -14,17 +14,16 @@ from local.simulators.packages.control import PackagesControl
 from local.simulators.packages.model import Transition
 from searchops.core.dictionary.model import commit_message, sha256
 
-BUCKET = "bench"
-
 
 class Region:
     """Packages and domains of one region; ``client`` is aiobotocore's, ``s3`` boto3's."""
 
-    def __init__(self, client: Any, s3: Any, control: PackagesControl) -> None:
+    def __init__(self, client: Any, s3: Any, control: PackagesControl, bucket: str = "bench") -> None:
         self.client = client
         self._s3 = s3
         self._control = control
-        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
+        self._bucket = bucket
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
 
     def domain(self, name: str) -> str:
         """A small domain without an engine: nothing but waiting is measured on it."""
@@ -72,8 +71,8 @@ class Region:
 
     def _upload(self, content: str) -> tuple[str, dict[str, str]]:
         fingerprint = sha256(content.encode())
-        self._s3.put_object(Bucket=BUCKET, Key=fingerprint, Body=content.encode())
-        return fingerprint, {"S3BucketName": BUCKET, "S3Key": fingerprint}
+        self._s3.put_object(Bucket=self._bucket, Key=fingerprint, Body=content.encode())
+        return fingerprint, {"S3BucketName": self._bucket, "S3Key": fingerprint}
 
 
 @dataclass(frozen=True, slots=True)
