@@ -9,13 +9,6 @@ from typing import Any
 from searchops.core.dictionary.model import UseMode
 from searchops.core.errors import DataError
 
-# Setting that names a file -> setting that takes the same lines inline.
-INLINE = {
-    "synonyms_path": "synonyms",
-    "user_dictionary": "user_dictionary_rules",
-    "stopwords_path": "stopwords",
-    "keywords_path": "keywords",
-}
 # Filters with an analysis mode in OpenSearch 3.8; a stop filter has none, so its file is never reloaded.
 UPDATEABLE = {"synonym", "synonym_graph", "keyword_marker"}
 _KINDS = ("tokenizer", "filter", "char_filter")
@@ -58,7 +51,8 @@ def _updateable(component: Mapping[str, Any]) -> bool:
 
 
 def _names(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value or [])
+    """Names in a setting, which the engine takes as a list or as one text with commas."""
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else list(value or [])
 
 
 def _components(analysis: Analysis, analyzer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -67,11 +61,16 @@ def _components(analysis: Analysis, analyzer: Mapping[str, Any]) -> Iterator[Map
             component = analysis.get(kind, {}).get(name)
             if component is not None:
                 yield component
-                # `condition` and `multiplexer` hold other filters by name.
-                for inner in _names(component.get("filter")) + _names(component.get("filters")):
-                    for part in inner.split(","):
-                        if nested := analysis.get("filter", {}).get(part.strip()):
-                            yield nested
+                yield from _inner(analysis, component)
+
+
+def _inner(analysis: Analysis, component: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The filters that a `condition` (``filter``) or a `multiplexer` (``filters``: each a chain with commas) holds by name, at any depth."""
+    for chain in [*_names(component.get("filter")), *_names(component.get("filters"))]:
+        for name in _names(chain):
+            if inner := analysis.get("filter", {}).get(name):
+                yield inner
+                yield from _inner(analysis, inner)
 
 
 def _reads(analysis: Analysis, analyzer: Mapping[str, Any], path: str) -> bool:
@@ -92,7 +91,9 @@ def _fields(mapping: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield from _fields(field)
     for template in mapping.get("dynamic_templates", []):
         for rule in template.values():
-            yield rule.get("mapping", {})
+            field = rule.get("mapping", {})
+            yield field
+            yield from _fields(field)
 
 
 def inline(definition: Mapping[str, Any], analyzer: str, contents: Mapping[str, Sequence[str] | None]) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def inline(definition: Mapping[str, Any], analyzer: str, contents: Mapping[str, 
     With None for its lines a file stays named, and the engine reads it as it is now, which the index may not have done yet.
     Components that read none of these files are named, not copied: the index resolves them.
 
-    :raises DataError: the analyzer is not a custom one, so it cannot be written inline
+    :raises DataError: the analyzer is not a custom one, or one of its filters holds a reader of the files: it cannot be written inline
     """
     analysis = analysis_of(definition)
     wanted = analysis["analyzer"][analyzer]
@@ -112,7 +113,7 @@ def inline(definition: Mapping[str, Any], analyzer: str, contents: Mapping[str, 
         )
     body: dict[str, Any] = {}
     for kind in _KINDS:
-        parts = [_inline_component(analysis.get(kind, {}).get(name), name, contents) for name in _names(wanted.get(kind))]
+        parts = [_inline_component(analysis, kind, name, contents) for name in _names(wanted.get(kind))]
         if parts:
             body[kind] = parts[0] if kind == "tokenizer" else parts
     return body
@@ -130,18 +131,34 @@ def file_analyzers(definition: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: inline(definition, name, dict.fromkeys(files)) for name in readers}
 
 
+def _inline_key(setting: str) -> str | None:
+    """The setting that takes the lines themselves in place of the file that this one names, or None."""
+    if setting == "user_dictionary":
+        return "user_dictionary_rules"
+    return setting.removesuffix("_path") if setting.endswith("_path") else None
+
+
 def _files(component: Mapping[str, Any]) -> list[str]:
-    return [value for key, value in component.items() if key in INLINE and isinstance(value, str)]
+    return [value for key, value in component.items() if _inline_key(key) and isinstance(value, str)]
 
 
-def _inline_component(component: Mapping[str, Any] | None, name: str, contents: Mapping[str, Sequence[str] | None]) -> Any:
-    if component is None or not any(path in contents for path in _files(component)):
+def _inline_component(analysis: Analysis, kind: str, name: str, contents: Mapping[str, Sequence[str] | None]) -> Any:
+    component = analysis.get(kind, {}).get(name)
+    if component is None:
+        return name
+    if any(contents.get(path) is not None for inner in _inner(analysis, component) for path in _files(inner)):
+        raise DataError(
+            f'filter {name} is of type "{component.get("type")}" and holds a filter that reads a dictionary: the engine takes such a one by name '
+            "only, so it can not be compared with new content; put the filter into the analyzer itself in the index body"
+        )
+    if not any(path in contents for path in _files(component)):
         return name
     written: dict[str, Any] = {}
     for key, value in component.items():
-        lines = contents.get(value) if key in INLINE and isinstance(value, str) else None
-        if lines is not None:
-            written[INLINE[key]] = list(lines)
+        lines = contents.get(value) if isinstance(value, str) else None
+        inline_key = _inline_key(key)
+        if inline_key and lines is not None:
+            written[inline_key] = list(lines)
         elif key != "updateable":  # an inline filter lives for one request
             written[key] = value
     return written
