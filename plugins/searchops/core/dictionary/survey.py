@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from searchops.core.dictionary.analysis import use_of
@@ -20,7 +20,11 @@ class DomainRules:
 
     def policy(self, index: str, definition: Mapping[str, Any]) -> IndexPolicy:
         names = (index, *definition.get("aliases", {}))
-        return next((self.policies[name] for name in names if name in self.policies), IndexPolicy())
+        named = [self.policies[name] for name in names if name in self.policies]
+        if not named:
+            return IndexPolicy()
+        # One index behind the aliases of two entries: what one of them forbids is not done.
+        return replace(named[0], may_be_closed=all(policy.may_be_closed for policy in named))
 
 
 def remedy(mode: UseMode, policy: IndexPolicy) -> Remedy:
@@ -91,9 +95,9 @@ def recorded_dictionaries(definition: Mapping[str, Any]) -> Mapping[str, Any]:
     return _searchops(definition).get("dictionaries") or {}
 
 
-def closed_by_us(definition: Mapping[str, Any]) -> bool:
-    """A run of ours closed the index and has not opened it again."""
-    return is_closed(definition) and REOPENING in _searchops(definition)
+def left_reopening(definition: Mapping[str, Any]) -> bool:
+    """A run of ours was about to close the index, or closed it, and did not live to note that it is open again."""
+    return REOPENING in _searchops(definition)
 
 
 def _searchops(definition: Mapping[str, Any]) -> Mapping[str, Any]:

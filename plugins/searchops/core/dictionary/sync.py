@@ -15,11 +15,12 @@ from searchops.core.dictionary.model import (
     Kind,
     Package,
     Remedy,
+    UseMode,
     commit_message,
     sha256,
     short,
 )
-from searchops.core.dictionary.node import Definitions, Node, Reopened
+from searchops.core.dictionary.node import Definitions, Node, Refused, Reopened, is_closed
 from searchops.core.dictionary.plan import Overtaken, Plan, Step, plan, plan_association, plan_package
 from searchops.core.dictionary.proof import Expectation
 from searchops.core.dictionary.service import (
@@ -30,7 +31,7 @@ from searchops.core.dictionary.service import (
     read_endpoint,
     read_package,
     read_situation,
-    to_package,
+    with_history,
 )
 from searchops.core.dictionary.store import DictionaryStore, read_source
 from searchops.core.dictionary.survey import DomainRules
@@ -102,6 +103,7 @@ class Publishing:
     asked: bool  # we asked for a version and wait for it; otherwise for somebody else's work to settle
     before: str | None
     version: str | None
+    failed_at: float | None = None  # the package was in a failed state, which it had entered then
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +121,27 @@ class IndexProof:
     index: str
     texts: int
     effects: tuple[proof.Effect, ...]
+    old_is_known: bool = True
+    old_documents: bool = False  # indexing uses the dictionary too: what was indexed before keeps its tokens
 
     @property
     def text(self) -> str:
+        told = self._effect()
+        return (
+            f"{told}; documents indexed before keep their old tokens until they are indexed again" if self.old_documents else told
+        )
+
+    def _effect(self) -> str:
         if not self.effects:
             return f"no visible effect on {self.index}: none of {self.texts} texts from the changed entries gives other tokens"
-        shown, telling = self.effects[0], {effect.text for effect in self.effects}
-        return (
-            f"verified on {self.index}: {len(telling)} of {self.texts} texts give other tokens than before, all as the new files say, "
-            f"e.g. {shown.text}: {' '.join(shown.before) or '-'} -> {' '.join(shown.after) or '-'}"
-        )
+        shown, telling = self.effects[0], len({effect.text for effect in self.effects})
+        example = f"e.g. {shown.text}: {' '.join(shown.before) or '-'} -> {' '.join(shown.after) or '-'}"
+        if not self.old_is_known:
+            return (
+                f"verified on {self.index}: all {self.texts} words of the file give the tokens that it says, {telling} of them others than "
+                f"without the file (what was served before is not known), {example}"
+            )
+        return f"verified on {self.index}: {telling} of {self.texts} texts give other tokens than before, all as the new files say, {example}"
 
 
 class DictionarySync:
@@ -187,8 +200,7 @@ class DictionarySync:
             raise DataError(
                 f"{self.entry.source}: expected at least one entry, found none; to take a dictionary out of use remove it from the index body"
             )
-        if not dry_run:
-            self.open_again()
+        unopened = None if dry_run else self._try_open_again()
         situation = self.look()
         dictionary = self.dictionary(sha256(content))
         if not dry_run and self._record_opened_by_hand(situation, dictionary, content):
@@ -201,20 +213,26 @@ class DictionarySync:
             overwrite_drift=self.entry.overwrite_drift,
             force=force,
         )
+        if unopened and decided.step not in _BEFORE_THE_DOMAIN:
+            raise unopened
         if decided.step in _BEFORE_THE_DOMAIN and situation.association is None:
             drive(self.client, read_endpoint(self.domain))  # a domain that does not exist is found before anything is published
         if decided.step in _CHECKED:
             self._compile(situation, lines, earlier if dry_run else ())
             if not dry_run:
                 self.store.put(self.entry.key, content)
-        pending = [use for use in situation.uses if (force and not use.closed) or use.pending(dictionary.fingerprint)]
+        anew = force or decided.step in _BEFORE_THE_DOMAIN
+        pending = [use for use in situation.uses if _due(use, dictionary.fingerprint, anew)]
         rebuilds = [use for use in pending if use.remedy is Remedy.REBUILD]
+        index_use = {remedy.value: [use.index for use in pending if use.remedy is remedy] for remedy in Remedy}
+        left = {index for index, definition in situation.definitions.items() if survey.left_reopening(definition)}
+        index_use[Remedy.REOPEN.value] += [use.index for use in situation.uses if use.closed and use.index in left]
         return Decision(
             plan=decided,
             fingerprint=dictionary.fingerprint,
             package_id=situation.package.id if situation.package else None,
             available_version=situation.package.available_version if situation.package else None,
-            index_use={remedy.value: [use.index for use in pending if use.remedy is remedy] for remedy in Remedy},
+            index_use=index_use,
             announced=bool(rebuilds) and all(use.requested == dictionary.fingerprint for use in rebuilds),
             lines=len(lines),
         )
@@ -232,7 +250,7 @@ class DictionarySync:
         opened = [
             use
             for use in reported
-            if not self.not_served(self.expectations(use, situation.definitions[use.index], dictionary.fingerprint))
+            if self._shows(self.expectations(use, situation.definitions[use.index], dictionary.fingerprint))
         ]
         for use in opened:
             self.record(use, dictionary.fingerprint)
@@ -254,10 +272,12 @@ class DictionarySync:
     def _companions(self, definition: Mapping[str, Any], use: IndexUse, earlier: Sequence[Entry] = ()) -> dict[str, list[str]]:
         """The other dictionaries on the same analyzers, as they are applied; what we did not apply stays a path that the engine reads itself."""
         recorded = survey.recorded_dictionaries(definition)
+        files = {f"analyzers/{entry.package_id}": entry.key for entry in earlier if entry.package_id}
+        files |= survey.files_of(definition, use.analyzers)
         return {
             path: lines
-            for path, key in survey.files_of(definition, use.analyzers).items()
-            if key != self.entry.key and (lines := self._content(key, recorded[key].get("applied"), earlier)) is not None
+            for path, key in files.items()
+            if key != self.entry.key and (lines := self._content(key, recorded.get(key, {}).get("applied"), earlier)) is not None
         }
 
     def _content(self, key: str, fingerprint: str | None, earlier: Sequence[Entry] = ()) -> list[str] | None:
@@ -269,15 +289,29 @@ class DictionarySync:
 
     # -- publish and associate ---------------------------------------------------------------------------------------------
 
-    def publish(self, fingerprint: str, *, force: bool = False) -> Publishing:
+    def publish(self, fingerprint: str, *, planned_over: str | None, force: bool = False) -> Publishing:
         """Make the stored content the package's available version, where it is not.
 
+        :param planned_over: the version that was available when this was planned
+        :raises Overtaken: other content of ours has been published since
         :raises DataError: drift, a missing object, AWS refuses
         :raises TransientError: somebody else began at the same moment
         """
-        row = drive(self.client, read_situation(self.domain, package_id=self.entry.package_id, name=self.entry.name))
-        package = row[0]
-        decided = plan_package(self.dictionary(fingerprint), package, overwrite_drift=self.entry.overwrite_drift, force=force)
+        row = drive(self.client, read_package(package_id=self.entry.package_id, name=self.entry.name))
+        package = drive(self.client, with_history(row)) if row else None
+        moved_on = package is not None and package.available_version != planned_over
+        # In a forced run that is tried again, a version of ours after the planned one is the one that the first try asked for.
+        decided = plan_package(
+            self.dictionary(fingerprint),
+            package,
+            overwrite_drift=self.entry.overwrite_drift or force,
+            force=force and not moved_on,
+        )
+        if package and moved_on and decided.step is Step.PUBLISH and package.fingerprint not in (None, fingerprint):
+            raise Overtaken(
+                f"package {package.id}: {short(fingerprint)} was overtaken by {package.available_version} with {short(package.fingerprint)} "
+                "before it was published; run the DAG again to decide anew"
+            )
         if decided.step is Step.DRIFT:
             raise Drift(decided.reason)
         if decided.step is not Step.PUBLISH:
@@ -289,15 +323,13 @@ class DictionarySync:
         self.store.get(self.entry.key, fingerprint)
         if package is None:
             return self._create(fingerprint, source)
-        answer = self._write(
-            "update_package", package.id, PackageID=package.id, PackageSource=source, CommitMessage=commit_message(fingerprint)
-        )
-        return Publishing(answer["PackageDetails"]["PackageID"], False, True, package.available_version, None)
+        self._write("update_package", PackageID=package.id, PackageSource=source, CommitMessage=commit_message(fingerprint))
+        failed_at = package.updated_at if package.failed else None
+        return Publishing(package.id, False, True, package.available_version, None, failed_at)
 
     def _create(self, fingerprint: str, source: Mapping[str, str]) -> Publishing:
         answer = self._write(
             "create_package",
-            None,
             PackageName=self.entry.name,
             PackageType="TXT-DICTIONARY",
             PackageSource=source,
@@ -323,8 +355,9 @@ class DictionarySync:
         others = drive(self.client, read_associations(self.domain))
         if decided.step is Step.WAIT or package.in_transit or any(row.in_transit for row in others):
             return None
+        self._forget_what_was_proved(fingerprint, package, association)
         try:
-            answer = self._write("associate_package", package_id, PackageID=package_id, DomainName=self.domain)
+            answer = self._write("associate_package", PackageID=package_id, DomainName=self.domain)
         except TransientError as error:
             if code_of(error) != "ConflictException":
                 raise
@@ -338,20 +371,24 @@ class DictionarySync:
             package_id, self.domain, row["DomainPackageStatus"], row.get("PackageVersion"), row.get("ReferencePath") or ""
         )
 
-    def _write(self, operation: str, package_id: str | None, **arguments: Any) -> Mapping[str, Any]:
-        """A write. What AWS refuses because somebody else is at work is worth another look; it says so in words only, so we look."""
+    def _forget_what_was_proved(self, fingerprint: str, package: Package, association: Association | None) -> None:
+        """Before the domain is given another version, no index may say that it serves what it is to be given.
+
+        Such a record is from an earlier time at which the domain used the same content; other content was put on it since.
+        """
+        used = package.version(association.version) if association else None
+        for use in self.look().uses:
+            if use.applied == fingerprint:
+                self.node.record(use.index, self.entry.key, applied=used.fingerprint if used else None)
+
+    def _write(self, operation: str, **arguments: Any) -> Mapping[str, Any]:
+        """A write. AWS says only in words that it refuses because somebody else is at work, so such codes are worth another look."""
         try:
             return call(self.writer, operation, **arguments)
         except DataError as error:
-            code = code_of(error)
-            if code == "ResourceAlreadyExistsException" or (code == "ValidationException" and self._somebody_at_work(package_id)):
+            if code_of(error) in ("ResourceAlreadyExistsException", "ValidationException"):
                 raise TransientError(f"{operation}: {error}", reason=error.reason) from error
             raise
-
-    def _somebody_at_work(self, package_id: str | None) -> bool:
-        row = drive(self.client, read_package(package_id=package_id)) if package_id else None
-        rows = drive(self.client, read_associations(self.domain))
-        return any(association.in_transit for association in rows) or (row is not None and to_package(row).in_transit)
 
     # -- apply and prove ---------------------------------------------------------------------------------------------------
 
@@ -361,7 +398,7 @@ class DictionarySync:
         return [
             (use, situation.definitions[use.index])
             for use in situation.uses
-            if use.remedy in (Remedy.RELOAD, Remedy.REOPEN) and not use.closed and (force or use.pending(fingerprint))
+            if use.remedy in (Remedy.RELOAD, Remedy.REOPEN) and _due(use, fingerprint, force)
         ]
 
     def expectations(self, use: IndexUse, definition: Mapping[str, Any], fingerprint: str) -> list[Expectation]:
@@ -373,7 +410,13 @@ class DictionarySync:
             )
         old = self._content(self.entry.key, use.applied)
         now = self._companions(definition, use)
-        before, texts = dict(now), formats.telling_texts(self.entry.kind, formats.changed(old, new))
+        before = dict(now)
+        # Of a change a sample tells whether it is live. Where it is not known what changed, only all entries do.
+        texts = (
+            formats.all_texts(self.entry.kind, new)
+            if old is None
+            else formats.telling_texts(self.entry.kind, formats.changed(old, new))
+        )
         for other_path, key in survey.files_of(definition, use.analyzers).items():
             if key not in use.beside_now or use.beside.get(key) == use.beside_now[key]:
                 continue
@@ -381,21 +424,40 @@ class DictionarySync:
             was = self._content(key, use.beside.get(key))
             before[other_path] = was or []
             moved = formats.telling_texts(self.rules.kinds[key], formats.changed(was, now.get(other_path, [])))
-            texts = proof.spread(list(dict.fromkeys([*texts, *moved, *formats.telling_texts(self.entry.kind, new)])))
+            if old is not None:
+                texts = proof.spread(list(dict.fromkeys([*texts, *moved, *formats.telling_texts(self.entry.kind, new)])))
         return [
             proof.expect(
-                self.node, use.index, definition, analyzer, texts, {**before, use.path: old or []}, {**now, use.path: new}
+                self.node,
+                use.index,
+                definition,
+                analyzer,
+                texts,
+                {**before, use.path: old or []},
+                {**now, use.path: new},
+                old_is_known=old is not None,
             )
             for analyzer in use.analyzers
         ]
 
     def open_again(self) -> list[str]:
-        """Open every index of the domain that a run of ours closed and did not open."""
+        """Open every index of the domain that a run of ours closed and did not open.
+
+        An index that is open but still says that we reopen it loses that note: a person who closes it later wants it closed.
+        """
         definitions = self.node.definitions()
-        left = [index for index, definition in definitions.items() if survey.closed_by_us(definition)]
+        left = [index for index, definition in definitions.items() if survey.left_reopening(definition)]
         for index in left:
             self.node.open(index)
-        return left
+        return [index for index in left if is_closed(definitions[index])]
+
+    def _try_open_again(self) -> Refused | None:
+        """Content that does not build keeps an index closed: then other content has to be published before it opens."""
+        try:
+            self.open_again()
+        except Refused as refused:
+            return refused
+        return None
 
     def apply(self, fingerprint: str, *, by: str, force: bool = False) -> Applying:
         """Close and open the indexes that need it and allow it, and say which analyzers are still waited for.
@@ -410,11 +472,15 @@ class DictionarySync:
             if use.remedy is Remedy.REOPEN and (force or not self._shows(expectations)):
                 proof.compile_files(self.node, use.index, definitions[use.index])
                 reopened.append(self.node.reopen(use.index, by=by))
-        waiting = [proof.expectation_to(expectation) for _, wanted in pending for expectation, _ in self.not_served(wanted)]
+        waiting = [
+            proof.expectation_to(expectation, wrong) for _, wanted in pending for expectation, wrong in self.not_served(wanted)
+        ]
         return Applying(tuple(reopened), tuple(waiting))
 
     def _shows(self, expectations: Sequence[Expectation]) -> bool:
-        return any(expectation.effects for expectation in expectations) and not self.not_served(expectations)
+        """Whether the index can be seen to serve the new content and not the old."""
+        telling = any(expectation.effects and expectation.old_is_known for expectation in expectations)
+        return telling and not self.not_served(expectations)
 
     def not_served(self, expectations: Sequence[Expectation]) -> list[tuple[Expectation, list[proof.Mismatch]]]:
         found = [(expectation, proof.mismatches(self.node, expectation)) for expectation in expectations]
@@ -430,7 +496,13 @@ class DictionarySync:
             proof.require_served(wrong, expectation)
         effects = tuple(effect for expectation in expectations for effect in expectation.effects)
         texts = {text for expectation in expectations for text in expectation.texts}
-        return IndexProof(use.index, len(texts), effects)
+        return IndexProof(
+            use.index,
+            len(texts),
+            effects,
+            old_is_known=all(expectation.old_is_known for expectation in expectations),
+            old_documents=use.mode is UseMode.INDEX_TIME,
+        )
 
     def probe(self, use: IndexUse, analyzer: str, text: str, contains: Sequence[str]) -> None:
         proof.check_probe(self.node, use.index, analyzer, text, contains)
@@ -443,6 +515,14 @@ class DictionarySync:
         """Remember that the rebuild of these indexes was asked for, so that it is asked for once a content."""
         for index in indexes:
             self.node.record(index, self.entry.key, requested=fingerprint)
+
+
+def _due(use: IndexUse, fingerprint: str, anew: bool) -> bool:
+    """Whether a run has to look after the index: its content is not recorded, or the domain is given a version anew.
+
+    What documents hold does not change with a version on the domain, so a rebuild is asked for by the record alone.
+    """
+    return use.pending(fingerprint) or (anew and not use.closed and use.remedy is not Remedy.REBUILD)
 
 
 class Drift(DataError):
