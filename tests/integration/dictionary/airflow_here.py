@@ -15,6 +15,8 @@ from airflow.sdk.exceptions import DownstreamTasksSkipped
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from local.cloud import ROOT
+from searchops.hooks.dictionary import DomainClients
+from searchops.operators.dictionary import DictionaryOperator
 
 RETRY_SECONDS = 0.2
 """In place of the product's 30 s, as the simulator's clock is faster than AWS's."""
@@ -24,17 +26,24 @@ _numbers = itertools.count(1)
 
 @dataclass(slots=True)
 class Run:
-    """What became of a DAG run. ``states`` holds success, failed, upstream_failed or skipped by task id."""
+    """What became of a DAG run. ``states`` holds success, failed, upstream_failed or skipped by task id.
 
+    ``leaves`` are the tasks by which Airflow judges a run: it is as red as the last task of each path.
+    """
+
+    leaves: frozenset[str] = frozenset()
     states: dict[str, str] = field(default_factory=dict)
     errors: dict[str, Exception] = field(default_factory=dict)
     tries: dict[str, int] = field(default_factory=dict)
     xcoms: dict[tuple[str, str], Any] = field(default_factory=dict)
     asset_events: list[Mapping[str, Any]] = field(default_factory=list)
+    clients: DomainClients | None = None
 
     @property
     def green(self) -> bool:
-        return not self.errors
+        green = not any(self.states[leaf] in ("failed", "upstream_failed") for leaf in self.leaves)
+        assert green is not bool(self.errors), f"Airflow would call this run {'green' if green else 'red'}: {self}"
+        return green
 
     @property
     def failed(self) -> list[str]:
@@ -70,6 +79,9 @@ class _TaskInstance:
     def xcom_pull(self, task_ids: str, key: str = "return_value") -> Any:
         return self._run.xcoms.get((task_ids, key))
 
+    def get_task_states(self, dag_id: str, run_ids: Sequence[str], task_ids: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+        return {self.run_id: {task_id: self._run.states[task_id] for task_id in task_ids if task_id in self._run.states}}
+
 
 def run_domain(domain: str, **params: Any) -> Run:
     """Run ``dictionary_sync_<domain>`` of the installed inventory.
@@ -84,7 +96,7 @@ def run_domain(domain: str, **params: Any) -> Run:
 
 
 def _run(dag: DAG, params: Mapping[str, Any], run_id: str) -> Run:
-    run = Run()
+    run = Run(frozenset(task.task_id for task in dag.tasks if _is_leaf(task)))
     waiting = list(dag.tasks)
     while waiting:
         task = next(task for task in waiting if task.upstream_task_ids <= run.states.keys())
@@ -93,6 +105,12 @@ def _run(dag: DAG, params: Mapping[str, Any], run_id: str) -> Run:
         state = run.states.pop(task.task_id, None) or _before(task, run.states) or _execute(task, run, params, run_id)
         run.states[task.task_id] = state
     return run
+
+
+def _is_leaf(task: BaseOperator) -> bool:
+    """As in Airflow's ``DagRun._tis_for_dagrun_state``: a teardown counts where it is told to, and hides nothing before it otherwise."""
+    counts = [not task.is_teardown or task.on_failure_fail_dagrun for task in (task, *task.downstream_list)]
+    return counts[0] and not any(counts[1:])
 
 
 def _before(task: BaseOperator, states: Mapping[str, str]) -> str | None:
@@ -132,7 +150,10 @@ def _try(task: BaseOperator, run: Run, params: Mapping[str, Any], run_id: str, t
     ti = _TaskInstance(run, task, run_id, try_number)
     events = OutletEventAccessors()
     context: Any = {"ti": ti, "task_instance": ti, "task": task, "params": params, "run_id": run_id, "outlet_events": events}
-    task.deferrable = False
+    if isinstance(task, DictionaryOperator):
+        task.deferrable = False
+        # A task of Airflow makes its own, which takes longer than what it does with them.
+        run.clients = task.__dict__["clients"] = run.clients or task.clients
     task.render_template_fields(context)
     # What the task runner passes so that an operator runs in a task only.
     value = task.execute(context, **{f"{type(task).__name__}__sentinel": ExecutorSafeguard.sentinel_value})
