@@ -11,6 +11,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from searchops.core.waiting import Cadence
+from tests.unit.small_world import SPEED, SmallWorld
+
 # Before any test file imports airflow: the first one reads the configuration, and writes one where there is none.
 _HOME = tempfile.mkdtemp(prefix="searchops-unit-airflow-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
@@ -31,3 +34,20 @@ def s3_url() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+@pytest.fixture
+def world(s3_url: str) -> Iterator[SmallWorld]:
+    """A package service, S3 and a data plane on a clock that the test moves."""
+    with SmallWorld(s3_url) as world:
+        yield world
+
+
+@pytest.fixture
+def running_world(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallWorld]:
+    """The same on a fast real clock; hooks of this process speak to it, and waits look as often as its speed asks for."""
+    with SmallWorld(s3_url, running=True) as world:
+        for name, value in world.environment().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr("searchops.triggers.dictionary.CADENCE", Cadence(scale=1 / SPEED))
+        yield world

@@ -140,9 +140,9 @@ SITUATIONS: Mapping[str, tuple[Step, str, Callable[[], Plan]]] = {
         "ASSOCIATING",
         lambda: plan(DICTIONARY, OURS, association("v1", "ASSOCIATING"), []),
     ),
-    "a version of the domain that the history lacks is waited for": (
-        Step.WAIT,
-        "does not list v9, which products uses, yet",
+    "a domain on a version that the history no longer lists is given ours": (
+        Step.ASSOCIATE,
+        "products uses v9, available is v1",
         lambda: plan(DICTIONARY, OURS, association("v9"), []),
     ),
     "an older version of the same bytes is good enough for a domain": (
@@ -243,6 +243,19 @@ def test_a_failed_publication_is_an_error_of_data_with_the_services_words(status
 
     assert status in str(caught.value)
     assert caught.value.reason == error
+
+
+def test_the_failure_of_an_earlier_update_is_waited_out_until_the_service_has_taken_up_ours():
+    failed = replace(package(OLD, status="VALIDATION_FAILED"), updated_at=7.0)
+
+    assert published(WANTED, "v1", failed, failed_at=7.0) is Outcome.WAITING
+    with pytest.raises(DataError, match="VALIDATION_FAILED"):
+        published(WANTED, "v1", replace(failed, updated_at=8.0), failed_at=7.0)
+
+
+def test_the_version_from_before_is_not_ours_although_it_holds_the_same_bytes():
+    assert published(WANTED, "v1", package(WANTED)) is Outcome.WAITING
+    assert published(WANTED, "v1", package(WANTED, WANTED)) is Outcome.DONE
 
 
 def test_a_package_that_is_deleted_while_it_is_waited_for_is_an_error():

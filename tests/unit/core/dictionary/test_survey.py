@@ -149,10 +149,18 @@ def test_a_closed_index_waits_for_nothing():
     assert not use.pending(A)
 
 
-def test_an_index_is_opened_by_us_only_where_it_was_closed_by_us():
-    closed, opened = definition(verified_before_close="true"), definition()
-    ours = definition(verified_before_close="true")
-    reopening = {"searchops": {"reopening": {"by": "dictionary_sync_products run_1", "at": "2026-01-01T03:00:00+00:00"}}}
-    ours["mappings"]["_meta"] = opened["mappings"]["_meta"] = reopening
+def test_an_index_is_ours_to_open_only_where_a_run_of_ours_noted_that_it_closes_it():
+    left, closed, never = definition(verified_before_close="true"), definition(verified_before_close="true"), definition({})
+    left["mappings"]["_meta"] = {
+        "searchops": {"reopening": {"by": "dictionary_sync_products run_1", "at": "2026-01-01T03:00:00+00:00"}}
+    }
 
-    assert [survey.closed_by_us(index) for index in (closed, opened, ours)] == [False, False, True]
+    assert [survey.left_reopening(index) for index in (left, closed, never)] == [True, False, False]
+
+
+def test_what_one_of_two_entries_for_an_index_forbids_is_not_done():
+    ingested = IndexPolicy(on_search_time_use=Remedy.REOPEN, may_be_closed=False)
+
+    (use,) = uses({"items": definition(aliases=("products", "products-etl"))}, products=MAY_REOPEN, **{"products-etl": ingested})
+
+    assert use.remedy is Remedy.REPORT
