@@ -95,14 +95,14 @@ def remember(page: Page, name: str, value: str) -> None:
 
 def graph(page: Page, url: str) -> None:
     """The graph of a run with its groups open."""
-    page.set_viewport_size({"width": 1240, "height": 1400})
+    page.set_viewport_size({"width": 1240, "height": 1120})
     remember(page, "default_dag_view", '"graph"')
     page.goto(url)
     # A node shows its state once the run was read; the graph fits itself to its pane after that.
     page.locator(".react-flow__node", has_text="success").nth(9).wait_for()
     page.add_style_tag(content=".react-flow__minimap, .react-flow__panel { display: none }")
     settle(page, ".react-flow__viewport")
-    page.screenshot(path=IMAGES / "graph.png", clip={"x": 0, "y": 0, "width": 696, "height": 1400})
+    page.screenshot(path=IMAGES / "graph.png", clip={"x": 0, "y": 0, "width": 696, "height": 1120})
 
 
 def failed_task(page: Page, url: str) -> None:
