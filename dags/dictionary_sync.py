@@ -32,7 +32,7 @@ def deadline(domain: Domain, after: timedelta) -> DeadlineAlert:
 def arguments(domain: Domain) -> dict[str, Any]:
     keys = [package.key for package in domain.packages]
     return {
-        "deadline": deadline(domain, domain.deadline) if domain.deadline else None,
+        "deadline": deadline(domain, domain.deadline),
         "on_failure_callback": FailureNotifier(**told(domain)),
         "params": {
             "packages": Param(

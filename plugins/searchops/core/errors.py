@@ -24,6 +24,7 @@ _THROTTLED = {
     "TooManyRequestsException",
 }
 _PASSING = {
+    "ConditionalRequestConflict",  # S3: two conditional writes of one object at once
     "ConflictException",  # something else of the same resource is under way
     "DependencyFailureException",
     "InternalError",

@@ -252,7 +252,7 @@ class _DomainFields(Model):
         default=None, description="Cron expression of the dictionary sync; without one it is run by hand."
     )
     timezone: TimeZone = Field(default="UTC", description="Time zone of the schedule.")
-    deadline: Duration | None = Field(default=None, description="A sync that takes longer is reported, e.g. 2h.")
+    deadline: Duration = Field(default=timedelta(hours=6), description="A sync that takes longer is reported, e.g. 2h.")
     approval: Flag = Field(default=False, description="A person approves before a dictionary is published.")
     preview: Preview | None = None
     waits: Waits = Waits()

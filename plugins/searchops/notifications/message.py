@@ -19,7 +19,7 @@ _NO_REPORT = "no report"  # the outcome of a failed task that left nothing
 _CAUSES = {"timed_out": "it ran longer than its dagrun_timeout", "all_tasks_deadlocked": "none of its tasks can run any more"}
 _MEND = "Next: mend what the reason names, then run the DAG again; a run finishes what an earlier one began."
 _DIED = (
-    "Next: look in the logs of the scheduler and of the worker for a kill (memory, eviction, deployment), then clear the task."
+    "Next: look in the logs of the scheduler and of the worker for a kill (memory, eviction, deployment), then run the DAG again."
 )
 _UNREAD = "Next: read the log of the task."
 _LATE = "Next: open the run and look which task waits, and for what."

@@ -166,7 +166,7 @@ class OpenSearchDictionaryPlanOperator(DictionaryOperator, SkipMixin):
             "package_id": decision.package_id,
             "version": decision.available_version,
             "index_use": {remedy: list(indexes) for remedy, indexes in decision.index_use.items()},
-            "announced": decision.announced,
+            "to_request": list(decision.to_request),
             "entries": decision.lines,
             "node_calls": self.sync.node.calls,
         }
@@ -189,38 +189,44 @@ class OpenSearchDictionaryPublishOperator(DictionaryOperator):
     Looks first: content that is available already is not published again, and a package in transit is waited for.
 
     :param fingerprint: sha256 of the content, as planned (templated)
+    :param planned_over: the available version at that time, empty for a package that did not exist (templated)
     :param force: publish even if it is the available content (templated)
     :return: package_id, version
     """
 
-    template_fields: Sequence[str] = ("package", "fingerprint", "force")
+    template_fields: Sequence[str] = ("package", "fingerprint", "planned_over", "force")
 
-    def __init__(self, *, fingerprint: str, force: bool | str = False, **kwargs: Any) -> None:
+    def __init__(self, *, fingerprint: str, planned_over: str | None, force: bool | str = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.fingerprint = fingerprint
+        self.planned_over = planned_over
         self.force = force
 
-    def execute(self, context: Context) -> Any:
+    def execute(self, context: Context, since: float | None = None) -> Any:
         with self.reporting(context):
-            state = self.sync.publish(self.fingerprint, force=is_true(self.force))
+            state = self.sync.publish(self.fingerprint, planned_over=self.planned_over or None, force=is_true(self.force))
         self.persist_links(context, state.package_id)
         if state.done:
             return {"package_id": state.package_id, "version": state.version}
         if not state.asked:
             self.log.info("Package %s is in transit: waiting before looking again", state.package_id)
             domain_name = self.clients.domain.domain_name
-            trigger: BaseTrigger = DomainSettledTrigger(package_id=state.package_id, domain_name=domain_name, **self.aws())
-            return self.wait_for(context, trigger, "look_again")
+            settled = DomainSettledTrigger(package_id=state.package_id, domain_name=domain_name, started_at=since, **self.aws())
+            return self.wait_for(context, settled, "look_again", since=settled.started_at)
         self.log.info("Asked for a new version of package %s, available is %s", state.package_id, state.before)
         trigger = PackagePublishedTrigger(
-            package_id=state.package_id, fingerprint=self.fingerprint, before=state.before, **self.aws()
+            package_id=state.package_id,
+            fingerprint=self.fingerprint,
+            before=state.before,
+            failed_at=state.failed_at,
+            **self.aws(),
         )
         return self.wait_for(context, trigger, "published")
 
-    def look_again(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
+    def look_again(self, context: Context, event: Mapping[str, Any] | None = None, since: float | None = None) -> Any:
         with self.reporting(context):
             check_event(event)
-        return self.execute(context)
+        return self.execute(context, since)
 
     def published(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
         with self.reporting(context):
@@ -246,14 +252,16 @@ class OpenSearchDictionaryAssociateOperator(DictionaryOperator):
         self.package_id = package_id
         self.fingerprint = fingerprint
 
-    def execute(self, context: Context) -> Any:
+    def execute(self, context: Context, since: float | None = None) -> Any:
         with self.reporting(context):
             row = self.sync.associate(self.package_id, self.fingerprint)
         self.persist_links(context, self.package_id)
         if row is None:
             self.log.info("Something of domain %s is in transit: waiting before associating", self.sync.domain)
-            trigger = DomainSettledTrigger(package_id=self.package_id, domain_name=self.sync.domain, **self.aws())
-            return self.wait_for(context, trigger, "look_again")
+            trigger = DomainSettledTrigger(
+                package_id=self.package_id, domain_name=self.sync.domain, started_at=since, **self.aws()
+            )
+            return self.wait_for(context, trigger, "look_again", since=trigger.started_at)
         self.log.info("Package %s on %s: %s, version %s", row.package_id, row.domain, row.status, row.version)
         return {
             "package_id": row.package_id,
@@ -262,10 +270,10 @@ class OpenSearchDictionaryAssociateOperator(DictionaryOperator):
             "reference_path": row.reference_path,
         }
 
-    def look_again(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
+    def look_again(self, context: Context, event: Mapping[str, Any] | None = None, since: float | None = None) -> Any:
         with self.reporting(context):
             check_event(event)
-        return self.execute(context)
+        return self.execute(context, since)
 
 
 class OpenSearchDictionaryApplyOperator(DictionaryOperator):
@@ -349,13 +357,29 @@ class OpenSearchDictionaryVerifyOperator(DictionaryOperator):
 
 
 class OpenSearchIndexesOpenOperator(DictionaryOperator):
-    """Open every index that a run of ours closed and did not open, e.g. because it was killed."""
+    """Open every index that a run of ours closed and did not open, e.g. because it was killed; for a teardown.
+
+    When a person marks a run as failed, Airflow skips its tasks, runs its teardowns, and then calls it successful if they are.
+
+    :param proof: id of a task that is skipped only in a run that was ended like that; this one fails then
+    :raises DataError: the run was ended by hand; the indexes are open
+    """
+
+    def __init__(self, *, proof: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.proof = proof
 
     def execute(self, context: Context) -> list[str]:
+        ti: Any = context["ti"]
         with self.reporting(context):
             opened = self.sync.open_again()
-        for index in opened:
-            self.log.warning("Index %s had been left closed and is open again", index)
+            for index in opened:
+                self.log.warning("Index %s had been left closed and is open again", index)
+            states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=[self.proof])
+            if states.get(ti.run_id, {}).get(self.proof) == "skipped":
+                raise DataError(
+                    "the run was ended by hand before it was through: run the DAG again, it finishes what this run began"
+                )
         return opened
 
 
@@ -364,32 +388,26 @@ class OpenSearchRebuildRequestOperator(DictionaryOperator):
 
     The event is recorded when the task succeeds; that it was asked for is remembered by the task after it.
 
-    :param indexes: the indexes (templated, as JSON)
-    :param announced: it was asked for before; nothing is sent again (templated)
+    :param indexes: those for which nobody has asked yet (templated, as JSON)
     :param alias: name of the asset alias on which a rebuild DAG is scheduled
     """
 
-    template_fields: Sequence[str] = ("package", "fingerprint", "indexes", "announced")
+    template_fields: Sequence[str] = ("package", "fingerprint", "indexes")
 
-    def __init__(
-        self, *, fingerprint: str, indexes: str | Sequence[str], alias: str, announced: bool | str = False, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, fingerprint: str, indexes: str | Sequence[str], alias: str, **kwargs: Any) -> None:
         super().__init__(outlets=[AssetAlias(alias)], **kwargs)
         self.fingerprint = fingerprint
         self.indexes = indexes
         self.alias = alias
-        self.announced = announced
 
     def execute(self, context: Context) -> list[str]:
         indexes = as_list(self.indexes)
-        if is_true(self.announced):
-            self.log.info("The rebuild of %s was asked for before", ", ".join(indexes))
-            return []
         for index in indexes:
             context["outlet_events"][AssetAlias(self.alias)].add(
                 rebuild_asset(self.clients.domain.key, index),
                 extra={"index": index, "package": self.package, "sha256": self.fingerprint},
             )
+        self.log.info("Asked for a rebuild of %s", ", ".join(indexes) or "nothing new")
         return indexes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from searchops.core.dictionary.plan import AssociationFailed, Outcome, associate
 from searchops.core.dictionary.service import drive, read_situation
 from searchops.hooks.opensearch_service import OpenSearchServiceHook
 from searchops.operators.dictionary import NET, DictionaryOperator, check_event, run_here
+from searchops.retries import RETRY_DELAY, RETRY_POLICY
 from searchops.triggers.dictionary import PackageAssociatedTrigger, PackagePublishedTrigger
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class _PackageSensor(AwsBaseSensor[OpenSearchServiceHook]):
         deferrable: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(timeout=timeout, **kwargs)
+        super().__init__(timeout=timeout, **{"retries": 3, "retry_delay": RETRY_DELAY, "retry_policy": RETRY_POLICY, **kwargs})
         self.deferrable = deferrable
 
     def _trigger(self) -> Any:
@@ -46,6 +48,8 @@ class _PackageSensor(AwsBaseSensor[OpenSearchServiceHook]):
 
     def execute(self, context: Context) -> Any:
         trigger = self._trigger()
+        if (found := asyncio.run(trigger.look_once())) is not None:
+            return found
         if not self.deferrable:
             return self.execute_complete(context, run_here(trigger))
         self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout) + NET)
@@ -112,17 +116,15 @@ class OpenSearchDictionaryAssociationSensor(DictionaryOperator):
 
     :param package_id: id of the package (templated)
     :param fingerprint: sha256 of the content (templated)
-    :param version: the version that carries it (templated)
     :return: package_id, domain_name, version, seen_at (epoch seconds)
     """
 
-    template_fields: Sequence[str] = ("package", "package_id", "fingerprint", "version")
+    template_fields: Sequence[str] = ("package", "package_id", "fingerprint")
 
-    def __init__(self, *, package_id: str, fingerprint: str, version: str, **kwargs: Any) -> None:
+    def __init__(self, *, package_id: str, fingerprint: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.package_id = package_id
         self.fingerprint = fingerprint
-        self.version = version
 
     def execute(self, context: Context) -> Any:
         with self.reporting(context):
@@ -130,10 +132,11 @@ class OpenSearchDictionaryAssociationSensor(DictionaryOperator):
             assert package is not None  # noqa: S101  # an id that does not exist raises
             try:
                 if associated(self.fingerprint, association, package) is Outcome.DONE:
-                    return {"package_id": package.id, "domain_name": self.sync.domain, "version": self.version}
+                    version = association.version if association else None
+                    return {"package_id": package.id, "domain_name": self.sync.domain, "version": version}
             except AssociationFailed as failed:
-                context_try: Any = context["ti"]
-                if context_try.try_number == 1:
+                ti: Any = context["ti"]
+                if ti.try_number == 1:
                     raise
                 self.log.warning("Associating again: %s", failed)
                 self.sync.associate(self.package_id, self.fingerprint)
@@ -141,7 +144,7 @@ class OpenSearchDictionaryAssociationSensor(DictionaryOperator):
             package_id=self.package_id,
             domain_name=self.sync.domain,
             fingerprint=self.fingerprint,
-            version=self.version or None,
+            version=package.available_version if package.fingerprint == self.fingerprint else None,
             **self.aws(),
         )
         return self.wait_for(context, trigger, "associated")

@@ -32,7 +32,7 @@ Puts one dictionary live on one domain and proves it. Each task looks at what is
 | wait_for_domain | waits until the domain uses the content (ListDomainsForPackage); ACTIVE alone is not enough |
 | apply | waits for the service's reload, or closes and opens the indexes that the inventory allows |
 | verify | the live analyzers give what the new files give; recorded in the index |
-| open_indexes | opens what a killed task left closed |
+| open_indexes | opens what a killed task left closed; fails a run that was ended by hand |
 | drift | fails: somebody else published over our version |
 | request_rebuild, awaiting_rebuild | asks for a rebuild, then fails: documents hold old tokens |
 | awaiting_apply | fails: an index has to be closed and opened by a person |
@@ -84,26 +84,24 @@ def sync_dictionary(
             only_plan=dry_run,
             **common,
         )
-        # What follows a setup task directly has to have the rule all_success.
         publish = OpenSearchDictionaryPublishOperator(
             task_id="publish",
+            planned_over=_template(f"{planned}['version'] or ''"),
             force=force,
             **content,
             **waits["publish"],
-            **{**of_package, "trigger_rule": TriggerRule.ALL_SUCCESS},
+            **of_package,
         )
         associate = OpenSearchDictionaryAssociateOperator(task_id="associate", **target, **waits["associate"], **of_domain)
-        wait = OpenSearchDictionaryAssociationSensor(
-            task_id="wait_for_domain", version=_template(f"{published}['version']"), **target, **waits["associate"], **of_domain
-        )
+        wait = OpenSearchDictionaryAssociationSensor(task_id="wait_for_domain", **target, **waits["associate"], **of_domain)
         apply = OpenSearchDictionaryApplyOperator(task_id="apply", force=force, **content, **waits["reload"], **of_domain)
         verify = OpenSearchDictionaryVerifyOperator(task_id="verify", force=force, **content, **following)
-        open_indexes = OpenSearchIndexesOpenOperator(task_id="open_indexes", **common)
+        open_indexes = OpenSearchIndexesOpenOperator(task_id="open_indexes", proof=ids["verify"], **common)
         ends = _ends(domain, planned, content, following)
 
         plan >> publish >> associate >> wait >> apply >> verify
-        plan >> open_indexes.as_teardown(setups=plan, on_failure_fail_dagrun=True)
-        apply >> open_indexes
+        # Without a setup, whose skipping would skip it: it has to run where a person ends the run.
+        apply >> open_indexes.as_teardown(on_failure_fail_dagrun=True)
         plan >> ends["drift"]
         # Airflow calls a run successful when the last task of every path is, be it skipped: nothing that can be skipped follows verify.
         wait >> [verify, ends["awaiting_apply"], ends["request_rebuild"]]
@@ -143,7 +141,8 @@ def _template(expression: str) -> str:
 def _ends(domain: Domain, planned: str, content: Mapping[str, Any], following: Mapping[str, Any]) -> dict[str, BaseOperator]:
     """The tasks that are named after the reason why a run is red, and the request for a rebuild."""
     to_rebuild = {"indexes": _template(f"{planned}['index_use']['rebuild'] | tojson")}
-    announced = {"announced": _template(f"{planned}['announced']")}
+    to_request = {"indexes": _template(f"{planned}['to_request'] | tojson")}
+    announced = {"announced": _template(f"not {planned}['to_request']")}
     rebuild_names = _template(f"{planned}['index_use']['rebuild'] | join(', ')")
     reopen_names = _template(f"{planned}['index_use']['report'] | join(', ')")
     return {
@@ -160,7 +159,7 @@ def _ends(domain: Domain, planned: str, content: Mapping[str, Any], following: M
             **following,
         ),
         "request_rebuild": OpenSearchRebuildRequestOperator(
-            task_id="request_rebuild", alias=rebuild_alias(domain), **to_rebuild, **content, **announced, **following
+            task_id="request_rebuild", alias=rebuild_alias(domain), **to_request, **content, **following
         ),
         "awaiting_rebuild": OpenSearchDictionaryStopOperator(
             task_id="awaiting_rebuild",

@@ -7,12 +7,13 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from searchops.core.dictionary.plan import AssociationFailed, Outcome, associated, published
 from searchops.core.dictionary.service import (
+    PackageNotFound,
     drive_async,
     read_association,
     read_associations,
@@ -22,6 +23,9 @@ from searchops.core.dictionary.service import (
 )
 from searchops.core.errors import DataError, TransientError
 from searchops.core.waiting import Cadence
+
+if TYPE_CHECKING:
+    from searchops.hooks.opensearch_service import OpenSearchServiceHook
 
 CADENCE = Cadence(scale=float(os.environ.get("SEARCHOPS_POLL_SCALE", "1")))
 """Of every wait. ``SEARCHOPS_POLL_SCALE`` below 1 looks more often, for a service whose clock runs fast."""
@@ -109,13 +113,21 @@ class _PackageServiceTrigger(_PollingTrigger):
             "botocore_config": self.botocore_config,
         }
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
+    def _hook(self) -> OpenSearchServiceHook:
         from searchops.hooks.opensearch_service import OpenSearchServiceHook
 
-        hook = OpenSearchServiceHook(
+        return OpenSearchServiceHook(
             aws_conn_id=self.aws_conn_id, region_name=self.region_name, verify=self.verify, config=self.botocore_config
         )
-        async with hook.shared_async_client() as self._client:
+
+    async def look_once(self) -> dict[str, Any] | None:
+        """What a task finds before it waits, or None when it has to wait."""
+        async with self._hook().shared_async_client() as self._client:
+            found, _ = await self._look()
+            return found
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        async with self._hook().shared_async_client() as self._client:
             async for event in super().run():
                 yield event
 
@@ -124,25 +136,41 @@ class PackagePublishedTrigger(_PackageServiceTrigger):
     """Wait until the package's available version carries the fingerprint.
 
     :param before: the available version before ours was asked for; still reading it means nothing
+    :param failed_at: when the package had entered a failed state before ours was asked for; still reading that means nothing either
     """
 
-    def __init__(self, *, package_id: str, fingerprint: str, before: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, package_id: str, fingerprint: str, before: str | None = None, failed_at: float | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.package_id = package_id
         self.fingerprint = fingerprint
         self.before = before
+        self.failed_at = failed_at
 
     def _serialized(self) -> dict[str, Any]:
-        return super()._serialized() | {"package_id": self.package_id, "fingerprint": self.fingerprint, "before": self.before}
+        return (
+            super()._serialized()
+            | {"package_id": self.package_id, "fingerprint": self.fingerprint}
+            | {
+                "before": self.before,
+                "failed_at": self.failed_at,
+            }
+        )
 
     async def _look(self) -> tuple[dict[str, Any] | None, str]:
-        row = await drive_async(self._client, read_package(package_id=self.package_id))
+        try:
+            row = await drive_async(self._client, read_package(package_id=self.package_id))
+        except PackageNotFound:
+            if self.before is not None:
+                raise
+            return None, f"package {self.package_id}, which was just created, is not listed yet"
         assert row is not None  # noqa: S101  # an id that does not exist raises
         seen = f"package {self.package_id} is {row['PackageStatus']}, available is {row.get('AvailablePackageVersion')}"
         if row["PackageStatus"] in ("COPYING", "VALIDATING"):
             return None, seen
         package = await drive_async(self._client, with_history(row))
-        if published(self.fingerprint, self.before, package) is Outcome.WAITING:
+        if published(self.fingerprint, self.before, package, failed_at=self.failed_at) is Outcome.WAITING:
             return None, seen
         return {"package_id": self.package_id, "version": package.available_version}, seen
 

@@ -55,6 +55,11 @@ def changed(old: Iterable[str] | None, new: Sequence[str]) -> list[str]:
     return [line for line in after if line not in before] + [line for line in before if line not in after]
 
 
+def all_texts(kind: Kind, entries: Sequence[str]) -> list[str]:
+    """Every text in which an entry can show."""
+    return list(dict.fromkeys(word for entry in entries for word in words(kind, entry)))
+
+
 def telling_texts(kind: Kind, entries: Sequence[str], limit: int = MAX_TEXTS) -> list[str]:
     """Texts in which the entries can show, at most ``limit``, spread evenly over the entries.
 

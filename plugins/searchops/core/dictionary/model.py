@@ -70,6 +70,7 @@ class Package:
     available_version: str | None
     history: tuple[Version, ...] = ()
     error: str = ""
+    updated_at: float | None = None
 
     @property
     def in_transit(self) -> bool:

@@ -8,11 +8,12 @@ from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from searchops.core.errors import DataError, SearchOpsError, TransientError
 
-# Small enough to stay below index.analyze.max_token_count (10,000 tokens a request) with synonyms of many words.
-TEXTS_A_REQUEST = 50
+# An inline dictionary of 100,000 lines is built anew for each request, in about a second.
+TEXTS_A_REQUEST = 500
 POSITION_GAP = 100  # between two texts of one _analyze request; offsets have a gap of 1
 
 Token = tuple[str, int, int]  # term, position from the first token of its text, position length
@@ -65,16 +66,25 @@ class Node:
         :param body: ``{"analyzer": name}`` for the live analyzer, or an inline one
         :raises Refused: the engine can not build the inline analyzer
         """
-        path = f"/{index}/_analyze" if index else "/_analyze"
+        path = _path(index, "_analyze") if index else "/_analyze"
         found: list[tuple[Token, ...]] = []
         for start in range(0, len(texts), TEXTS_A_REQUEST):
-            batch = list(texts[start : start + TEXTS_A_REQUEST])
-            answer = self._call("POST", path, body={**body, "text": batch})
-            found += split_tokens(batch, answer.get("tokens", []))
+            found += self._analyze(path, body, texts[start : start + TEXTS_A_REQUEST])
         return found
 
+    def _analyze(self, path: str, body: Mapping[str, Any], texts: Sequence[str]) -> list[tuple[Token, ...]]:
+        try:
+            answer = self._call("POST", path, body={**body, "text": list(texts)})
+        except Refused as refused:
+            # index.analyze.max_token_count: 10,000 tokens a request unless the index says otherwise.
+            if len(texts) == 1 or "exceeded the allowed maximum" not in refused.reason:
+                raise
+            middle = len(texts) // 2
+            return self._analyze(path, body, texts[:middle]) + self._analyze(path, body, texts[middle:])
+        return split_tokens(texts, answer.get("tokens", []))
+
     def meta(self, index: str) -> dict[str, Any]:
-        answer = self._call("GET", f"/{index}/_mapping", params={"expand_wildcards": "all"})
+        answer = self._call("GET", _path(index, "_mapping"), params={"expand_wildcards": "all"})
         return dict(answer[index]["mappings"].get("_meta") or {})
 
     def record(self, index: str, dictionary: str, **values: Any) -> None:
@@ -91,14 +101,16 @@ class Node:
         meta = self.meta(index)
         wanted = deepcopy(meta.get("searchops") or {})
         change(wanted)
-        self._call("PUT", f"/{index}/_mapping", body={"_meta": {**meta, "searchops": wanted}})
+        self._call("PUT", _path(index, "_mapping"), body={"_meta": {**meta, "searchops": wanted}})
         if self.meta(index).get("searchops") != wanted:
             raise TransientError(
                 f"_meta.searchops of index {index}: expected what was just written, found other content: somebody else writes it too"
             )
 
     def health(self, index: str) -> str:
-        return str(self._call("GET", f"/_cluster/health/{index}", params={"filter_path": "status", "level": "cluster"})["status"])
+        return str(
+            self._call("GET", _path("_cluster", "health", index), params={"filter_path": "status", "level": "cluster"})["status"]
+        )
 
     def reopen(self, index: str, *, by: str, timeout_seconds: float = 120) -> Reopened:
         """Close and open an index so that it reads its files anew.
@@ -111,7 +123,7 @@ class Node:
         self._change_searchops_meta(index, lambda searchops: searchops.update({REOPENING: closing}))
         closed_at = time.monotonic()
         try:
-            self._call("POST", f"/{index}/_close", params=_within(60))
+            self._call("POST", _path(index, "_close"), params=_within(60))
         finally:
             health = self.open(index, wanted_health=before, timeout_seconds=timeout_seconds)
         return Reopened(index, time.monotonic() - closed_at, health)
@@ -123,7 +135,7 @@ class Node:
         """
         wanted_health = "yellow" if wanted_health == "red" else wanted_health
         try:
-            self._call("POST", f"/{index}/_open", params=_within(60))
+            self._call("POST", _path(index, "_open"), params=_within(60))
         except Refused as refused:
             raise Refused(
                 f"index {index} is closed and the engine does not open it: {refused.reason}; publish and associate content that it builds "
@@ -131,14 +143,20 @@ class Node:
                 reason=refused.reason,
             ) from refused
         params = {"wait_for_status": wanted_health, **_within(timeout_seconds)}
-        answer = self._call("GET", f"/_cluster/health/{index}", params=params)
-        if answer.get("timed_out"):
+        try:
+            answer = self._call("GET", _path("_cluster", "health", index), params=params)
+        except TransientError as error:
             raise TransientError(
-                f"index {index} was opened but is {answer.get('status')} after {timeout_seconds:.0f} s, expected {wanted_health}: "
-                f"look at GET /_cluster/allocation/explain"
-            )
+                f"index {index} was opened and is not {wanted_health} after {timeout_seconds:.0f} s: look at GET /_cluster/allocation/explain",
+                reason=error.reason,
+            ) from error
         self._change_searchops_meta(index, lambda searchops: searchops.pop(REOPENING, None))
         return str(answer["status"])
+
+
+def _path(*parts: str) -> str:
+    """A path whose parts are names: an index may be called ``%2a``, which must not be read as all indexes."""
+    return "".join("/" + quote(part, safe="") for part in parts)
 
 
 def _within(seconds: float) -> dict[str, Any]:
@@ -175,10 +193,14 @@ def _classified(error: Exception, what: str) -> SearchOpsError:
     # A closed or missing index may be open, or replaced, at the next look.
     if (
         not isinstance(status, int)
-        or status in (404, 429, 502, 503, 504)
+        or status in (404, 408, 429, 502, 503, 504)
         or "index_closed_exception" in str(getattr(error, "error", ""))
     ):
         return TransientError(f"{what}: not answered ({status}): {reason}", reason=reason)
+    if status == 413:
+        return DataError(
+            f"{what}: too large for one request of this domain (its instance type limits it): {reason}", reason=reason
+        )
     if status in (401, 403):
         return DataError(
             f"{what}: the domain refused our credentials ({status}): {reason}; check the connection of opensearch_conn_id "

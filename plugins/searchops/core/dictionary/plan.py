@@ -101,6 +101,8 @@ def plan_association(dictionary: Dictionary, package: Package, association: Asso
             f"{package.id} on {association.domain} is {association.status} ({association.error or 'no reason given'})",
         )
     row = package.version(association.version)
+    if row is None and package.fingerprint == dictionary.fingerprint and association.version != package.available_version:
+        return Plan(Step.ASSOCIATE, f"{association.domain} uses {association.version}, available is {package.available_version}")
     if row is None:
         return Plan(
             Step.WAIT, f"the history of {package.id} does not list {association.version}, which {association.domain} uses, yet"
@@ -136,20 +138,20 @@ class Outcome(Enum):
     DONE = "done"
 
 
-def published(fingerprint: str, before: str | None, package: Package) -> Outcome:
+def published(fingerprint: str, before: str | None, package: Package, *, failed_at: float | None = None) -> Outcome:
     """Whether the version that we asked for is the available one.
 
     Right after UpdatePackage the status can still read AVAILABLE with the version from ``before``, and the history can lag behind the package:
-    both are waited for.
+    both are waited for. So is a failed status of an earlier update, which has not changed since ``failed_at`` (epoch seconds).
 
     :raises DataError: COPY_FAILED or VALIDATION_FAILED, with AWS's reason
     :raises Overtaken: another version with other bytes became available
     """
     if package.in_transit or package.history_lags:
         return Outcome.WAITING
-    if package.fingerprint == fingerprint:
-        return Outcome.DONE
     if package.failed:
+        if failed_at is not None and package.updated_at == failed_at:
+            return Outcome.WAITING
         raise DataError(
             f"package {package.id} is {package.status}: {package.error or 'the service gave no reason'}",
             reason=package.error,
@@ -158,6 +160,8 @@ def published(fingerprint: str, before: str | None, package: Package) -> Outcome
         raise DataError(f"package {package.id} is {package.status} while a version of it was waited for")
     if package.available_version == before:
         return Outcome.WAITING
+    if package.fingerprint == fingerprint:
+        return Outcome.DONE
     raise Overtaken(
         f"package {package.id}: {short(fingerprint)} was overtaken by {package.available_version} with {short(package.fingerprint)}; "
         "run the DAG again to decide anew"

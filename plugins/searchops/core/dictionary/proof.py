@@ -53,15 +53,24 @@ class Expectation:
     texts: tuple[str, ...]
     tokens: tuple[tuple[Token, ...], ...]
     effects: tuple[Effect, ...] = field(default=())
+    old_is_known: bool = True
 
 
-def expectation_to(expectation: Expectation) -> dict[str, Any]:
-    """The part of an expectation that a later look needs, as JSON."""
+MAX_WAITED_FOR = 20
+
+
+def expectation_to(expectation: Expectation, wrong: Sequence[Mismatch]) -> dict[str, Any]:
+    """What a wait has to look at until the analyzer is right, as JSON: at most 20 of the texts that are wrong now.
+
+    A trigger's arguments are kept in a column of the metadata database; what is proved afterwards are all texts.
+    """
+    tokens = dict(zip(expectation.texts, expectation.tokens, strict=True))
+    texts = [mismatch.text for mismatch in wrong[:MAX_WAITED_FOR]]
     return {
         "index": expectation.index,
         "analyzer": expectation.analyzer,
-        "texts": list(expectation.texts),
-        "tokens": [[list(token) for token in tokens] for tokens in expectation.tokens],
+        "texts": texts,
+        "tokens": [[list(token) for token in tokens[text]] for text in texts],
     }
 
 
@@ -120,7 +129,15 @@ def compile_alone(node: Node, kind: Kind, lines: Sequence[str], where: str) -> N
 
 
 def expect(
-    node: Node, index: str, definition: Mapping[str, Any], analyzer: str, texts: Sequence[str], old: Contents, new: Contents
+    node: Node,
+    index: str,
+    definition: Mapping[str, Any],
+    analyzer: str,
+    texts: Sequence[str],
+    old: Contents,
+    new: Contents,
+    *,
+    old_is_known: bool = True,
 ) -> Expectation:
     """Work out with inline analyzers what the live one has to give, and where that differs from the old content."""
     after = node.analyze(index, inline(definition, analyzer, new), texts)
@@ -130,7 +147,7 @@ def expect(
         for text, was, becomes in zip(texts, before, after, strict=True)
         if was != becomes
     )
-    return Expectation(index, analyzer, tuple(texts), tuple(after), effects)
+    return Expectation(index, analyzer, tuple(texts), tuple(after), effects, old_is_known)
 
 
 def terms(tokens: Iterable[Token]) -> tuple[str, ...]:

@@ -151,6 +151,7 @@ def to_package(row: Mapping[str, Any], history: tuple[Version, ...] = ()) -> Pac
         available_version=row.get("AvailablePackageVersion"),
         history=history,
         error=error_text(row),
+        updated_at=_epoch(row["LastUpdatedAt"]) if row.get("LastUpdatedAt") else None,
     )
 
 

@@ -63,7 +63,7 @@ class Decision:
     package_id: str | None
     available_version: str | None
     index_use: Mapping[str, Sequence[str]] = field(default_factory=dict)  # remedy -> indexes that need it
-    announced: bool = False  # somebody was already told of the rebuild that is waited for
+    to_request: Sequence[str] = ()  # indexes whose rebuild has not been asked for
     lines: int = 0
 
     @property
@@ -92,6 +92,12 @@ class Situation:
     association: Association | None
     definitions: Definitions
     uses: Sequence[IndexUse]
+
+    @property
+    def on_the_domain(self) -> str | None:
+        """Fingerprint of the version that the domain uses."""
+        row = self.package.version(self.association.version) if self.package and self.association else None
+        return row.fingerprint if row else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +227,8 @@ class DictionarySync:
             self._compile(situation, lines, earlier if dry_run else ())
             if not dry_run:
                 self.store.put(self.entry.key, content)
-        anew = force or decided.step in _BEFORE_THE_DOMAIN
-        pending = [use for use in situation.uses if _due(use, dictionary.fingerprint, anew)]
+        anew = decided.step in _BEFORE_THE_DOMAIN and situation.on_the_domain != dictionary.fingerprint
+        pending = [use for use in situation.uses if _due(use, dictionary.fingerprint, anew=anew, force=force)]
         rebuilds = [use for use in pending if use.remedy is Remedy.REBUILD]
         index_use = {remedy.value: [use.index for use in pending if use.remedy is remedy] for remedy in Remedy}
         left = {index for index, definition in situation.definitions.items() if survey.left_reopening(definition)}
@@ -233,7 +239,7 @@ class DictionarySync:
             package_id=situation.package.id if situation.package else None,
             available_version=situation.package.available_version if situation.package else None,
             index_use=index_use,
-            announced=bool(rebuilds) and all(use.requested == dictionary.fingerprint for use in rebuilds),
+            to_request=[use.index for use in rebuilds if use.requested != dictionary.fingerprint],
             lines=len(lines),
         )
 
@@ -398,7 +404,7 @@ class DictionarySync:
         return [
             (use, situation.definitions[use.index])
             for use in situation.uses
-            if use.remedy in (Remedy.RELOAD, Remedy.REOPEN) and _due(use, fingerprint, force)
+            if use.remedy in (Remedy.RELOAD, Remedy.REOPEN) and _due(use, fingerprint, force=force)
         ]
 
     def expectations(self, use: IndexUse, definition: Mapping[str, Any], fingerprint: str) -> list[Expectation]:
@@ -517,12 +523,14 @@ class DictionarySync:
             self.node.record(index, self.entry.key, requested=fingerprint)
 
 
-def _due(use: IndexUse, fingerprint: str, anew: bool) -> bool:
-    """Whether a run has to look after the index: its content is not recorded, or the domain is given a version anew.
+def _due(use: IndexUse, fingerprint: str, *, anew: bool = False, force: bool = False) -> bool:
+    """Whether a run has to look after the index: its content is not recorded, or the domain is given the content anew.
 
     What documents hold does not change with a version on the domain, so a rebuild is asked for by the record alone.
     """
-    return use.pending(fingerprint) or (anew and not use.closed and use.remedy is not Remedy.REBUILD)
+    given = anew and use.remedy is not Remedy.REBUILD
+    forced = force and use.remedy in (Remedy.RELOAD, Remedy.REOPEN)
+    return use.pending(fingerprint) or (not use.closed and (given or forced))
 
 
 class Drift(DataError):
