@@ -49,14 +49,14 @@ class Triggers:
     async def available(self, content: Content, before: str) -> float:
         from searchops.triggers.dictionary import PackagePublishedTrigger
 
-        arguments = {"package_id": content.package_id, "fingerprint": content.fingerprint, "before": before}
-        return await _seen_at(PackagePublishedTrigger(**arguments, **CONNECTION, timeout_seconds=TIMEOUT_SECONDS))
+        wanted: Mapping[str, Any] = {"package_id": content.package_id, "fingerprint": content.fingerprint, "before": before}
+        return await _seen_at(PackagePublishedTrigger(**wanted, **CONNECTION, timeout_seconds=TIMEOUT_SECONDS))
 
     async def active(self, content: Content, domain: str) -> float:
         from searchops.triggers.dictionary import PackageAssociatedTrigger
 
-        arguments = {"package_id": content.package_id, "fingerprint": content.fingerprint, "version": content.version}
-        trigger = PackageAssociatedTrigger(**arguments, domain_name=domain, **CONNECTION, timeout_seconds=TIMEOUT_SECONDS)
+        wanted = {"package_id": content.package_id, "fingerprint": content.fingerprint, "version": content.version}
+        trigger = PackageAssociatedTrigger(**wanted, domain_name=domain, **CONNECTION, timeout_seconds=TIMEOUT_SECONDS)
         return await _seen_at(trigger)
 
 

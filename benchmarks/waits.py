@@ -123,12 +123,15 @@ def overhead_name(what: str, name: str) -> str:
 
 
 def calls(rounds: Mapping[str, Sequence[Round]], long: Wait) -> list[Measure]:
+    """What a wait itself asks; the look that its task takes before it defers comes on top."""
     measures = []
     for name, found in rounds.items():
         package, association = ([wait.requests for wait in waits] for waits in waits_of(found))
         if name == OURS:
-            measures.append(Measure("calls for a wait of 45 s, the most of all", "calls", [max(association)], "<= 10"))
-            measures.append(Measure("calls for a wait of 10 min", "calls", [long.requests], "<= 40"))
+            measures.append(
+                Measure("calls of the trigger for a wait of 45 s, the most of all", "calls", [max(association)], "<= 10")
+            )
+            measures.append(Measure("calls of the trigger for a wait of 10 min", "calls", [long.requests], "<= 40"))
         measures.append(Measure(f"calls for the wait of 45 s for an association, {name}", "calls", association))
         measures.append(Measure(f"calls for the wait of 16 s for a package, {name}", "calls", package))
     return measures
