@@ -64,9 +64,11 @@ def _classified(error: Exception) -> SearchOpsError:
 
 def code_of(error: BaseException | None) -> str:
     """The error code of the AWS answer behind an error, or an empty text."""
-    while error is not None and not hasattr(error, "response"):
+    while error is not None:
+        if answer := getattr(error, "response", None):  # botocore's connection errors have one that is None
+            return str(answer.get("Error", {}).get("Code", ""))
         error = error.__cause__
-    return str(error.response["Error"].get("Code", "")) if error is not None else ""
+    return ""
 
 
 def call(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from searchops.core.dictionary.model import sha256, short
+from searchops.core.dictionary.service import code_of
 from searchops.core.errors import DataError, SearchOpsError, classify_client_error
 
 # A dictionary sits in the Java heap of every node (AWS developer guide, custom packages); beyond this somebody named the wrong file.
@@ -38,13 +39,9 @@ def get_object(s3: Any, bucket: str, key: str, where: str) -> bytes:
     except SearchOpsError:
         raise
     except Exception as error:
-        if _code(error) in ("NoSuchKey", "NoSuchBucket", "404"):
-            raise DataError(f"{where}: expected an object, found none ({_code(error)})") from error
+        if code_of(error) in ("NoSuchKey", "NoSuchBucket", "404"):
+            raise DataError(f"{where}: expected an object, found none ({code_of(error)})") from error
         raise classify_client_error(error) from error
-
-
-def _code(error: Exception) -> str:
-    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
 
 
 class DictionaryStore:
@@ -74,7 +71,7 @@ class DictionaryStore:
                 ContentType="text/plain; charset=utf-8",
             )
         except Exception as error:
-            if _code(error) != "PreconditionFailed":
+            if code_of(error) != "PreconditionFailed":
                 raise classify_client_error(error) from error
         self.get(package_key, fingerprint)
         return key

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -350,6 +350,7 @@ def test_the_code_of_an_answer_is_found_behind_our_own_errors():
 
     assert code_of(caught.value) == "ConflictException"
     assert code_of(ValueError()) == ""
+    assert code_of(ConnectionClosedError(endpoint_url="https://es.example")) == ""
     assert code_of(None) == ""
 
 

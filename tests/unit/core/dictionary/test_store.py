@@ -3,12 +3,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError
 
 from searchops.core.dictionary import store
 from searchops.core.dictionary.model import sha256
 from searchops.core.dictionary.store import DictionaryStore, read_source
-from searchops.core.errors import DataError
+from searchops.core.errors import DataError, TransientError
 from tests.unit.small_world import SmallWorld
 
 CONTENT = "東京, とうきょう\n".encode()
@@ -97,6 +97,18 @@ def test_a_source_that_is_far_too_large_is_refused_before_it_is_read(world, tmp_
         read_source("large", tmp_path / "large", None)
     with pytest.raises(DataError, match="11 bytes, expected at most 10"):
         read_source(f"s3://{world.bucket_name}/large", None, world.s3)
+
+
+def test_a_connection_that_breaks_may_be_better_next_time():
+    class Client:
+        def get_object(self, **_: str) -> None:
+            raise ConnectionClosedError(endpoint_url="https://s3.example")
+
+        put_object = get_object
+
+    for use in (lambda kept: kept.put("synonyms", CONTENT), lambda kept: kept.find("synonyms", sha256(CONTENT))):
+        with pytest.raises(TransientError, match="no answer from AWS"):
+            use(DictionaryStore(Client(), "bucket"))
 
 
 def test_wrong_credentials_are_told_as_such():
