@@ -82,7 +82,7 @@ class DictionaryOperator(BaseOperator):
 
     def reporting(self, context: Context) -> AbstractContextManager[None]:
         domain = self.clients.domain
-        facts = {"AWS connection": domain.aws_conn_id, "Region": domain.region}
+        facts = {"AWS connection": domain.aws_conn_id, "Domain connection": domain.opensearch_conn_id, "Region": domain.region}
         return reporting(context, lambda: self.clients.s3, domain.bucket, facts=facts)
 
     def persist_links(self, context: Context, package_id: str) -> None:
