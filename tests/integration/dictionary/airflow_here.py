@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,9 +23,10 @@ RETRY_SECONDS = 0.2
 """In place of the product's 30 s, as the simulator's clock is faster than AWS's."""
 
 _numbers = itertools.count(1)
+_PARSING = threading.Lock()  # a DagBag keeps what it parses in globals
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Run:
     """What became of a DAG run. ``states`` holds success, failed, upstream_failed or skipped by task id.
 
@@ -60,7 +62,7 @@ class Run:
     def error(self, task_id: str) -> str:
         return str(self.errors[task_id])
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "; ".join([*(f"{task}: {state}" for task, state in self.states.items()), *map(repr, self.errors.values())])
 
 
@@ -83,26 +85,33 @@ class _TaskInstance:
         return {self.run_id: {task_id: self._run.states[task_id] for task_id in task_ids if task_id in self._run.states}}
 
 
-def run_domain(domain: str, **params: Any) -> Run:
+def run_domain(domain: str, before: Mapping[str, Callable[[], object]] | None = None, **params: Any) -> Run:
     """Run ``dictionary_sync_<domain>`` of the installed inventory.
 
+    :param before: what happens right before a task's first try
     :param params: of the DAG, in place of their defaults
     """
-    bag = DagBag(ROOT / "dags" / "dictionary_sync.py")
+    with _PARSING:
+        bag = DagBag(ROOT / "dags" / "dictionary_sync.py")
     assert bag.import_errors == {}
     dag = bag.dags[f"dictionary_sync_{domain}"]
+    events = before or {}
+    assert set(events) <= set(dag.task_ids)
     values = {name: dag.params[name] for name in dag.params} | params
-    return _run(dag, values, f"here__{next(_numbers)}")
+    return _run(dag, values, f"here__{next(_numbers)}", events)
 
 
-def _run(dag: DAG, params: Mapping[str, Any], run_id: str) -> Run:
+def _run(dag: DAG, params: Mapping[str, Any], run_id: str, before: Mapping[str, Callable[[], object]]) -> Run:
     run = Run(frozenset(task.task_id for task in dag.tasks if _is_leaf(task)))
     waiting = list(dag.tasks)
     while waiting:
         task = next(task for task in waiting if task.upstream_task_ids <= run.states.keys())
         waiting.remove(task)
         # What an earlier task skipped has its state already.
-        state = run.states.pop(task.task_id, None) or _before(task, run.states) or _execute(task, run, params, run_id)
+        state = run.states.pop(task.task_id, None) or _before(task, run.states)
+        if state is None:
+            before.get(task.task_id, lambda: None)()
+            state = _execute(task, run, params, run_id)
         run.states[task.task_id] = state
     return run
 
