@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -20,10 +22,13 @@ _CONNECT_RETRIES = 6
 class AirflowClient:
     """One logged-in user of an Airflow; a refused connection is tried again, because the server may be starting.
 
+    Safe for threads: they write one after the other, because on SQLite two writes at once end with HTTP 500 after a stall of 5 s.
+
     :raises httpx.HTTPStatusError: (every method) Airflow refuses the request
     """
 
     def __init__(self, base_url: str, password: str, user: str = "admin") -> None:
+        self._writing = threading.Lock()
         transport = httpx.HTTPTransport(retries=_CONNECT_RETRIES)
         self._http = httpx.Client(base_url=base_url, transport=transport, timeout=30, trust_env=False)
         token = self._answer("POST", "/auth/token", json={"username": user, "password": password})["access_token"]
@@ -152,7 +157,8 @@ class AirflowClient:
             offset, total = offset + size, page["total_entries"]
 
     def _answer(self, method: str, path: str, **arguments: Any) -> Any:
-        response = self._http.request(method, path, **arguments)
+        with contextlib.nullcontext() if method == "GET" else self._writing:
+            response = self._http.request(method, path, **arguments)
         if response.is_error:
             message = f"{method} {path}: HTTP {response.status_code} {response.text[:500]}"
             raise httpx.HTTPStatusError(message, request=response.request, response=response)
