@@ -20,13 +20,6 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         yield cloud
 
 
-@pytest.fixture(scope="session")
-def airflow_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """Everything, with a real Airflow that runs the repository's DAGs."""
-    with Cloud(tmp_path_factory.mktemp("airflow_cloud"), speed=SPEED) as cloud:
-        yield cloud
-
-
 @pytest.fixture
 def cloud_environment(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """Lead the boto3 clients and the hooks of this process to the shared cloud, for one test."""
