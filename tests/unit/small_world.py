@@ -32,6 +32,9 @@ UPDATEABLE: Mapping[str, Any] = {**SYNONYMS, "updateable": "true"}
 _buckets = count(1)
 
 
+_session = boto3.Session(region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing")
+
+
 def analysis(reader: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "analyzer": {"a": {"type": "custom", "tokenizer": "whitespace", "filter": ["reader"]}},
@@ -131,11 +134,4 @@ class SmallWorld(World):
         return path
 
     def _client(self, service: str, url: str) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=url,
-            region_name=REGION,
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-            config=Config(retries={"total_max_attempts": 1}, read_timeout=10),
-        )
+        return _session.client(service, endpoint_url=url, config=Config(retries={"total_max_attempts": 1}, read_timeout=10))

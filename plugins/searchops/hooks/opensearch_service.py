@@ -39,7 +39,8 @@ class OpenSearchServiceHook(AwsBaseHook):
 
         Each aiobotocore client costs 0.6 MB and 20 ms in which nothing else of the triggerer runs.
         """
-        key = (id(asyncio.get_running_loop()), self.aws_conn_id, self.region_name, str(self._verify), repr(self._config))
+        options = vars(self._config) if self._config else None  # the repr of a Config is that of one object
+        key = (id(asyncio.get_running_loop()), self.aws_conn_id, self.region_name, str(self._verify), repr(options))
         shared = _SHARED.setdefault(key, _Shared())
         shared.users += 1
         try:

@@ -61,10 +61,11 @@ class _PollingTrigger(BaseTrigger):
         return min(max(soonest, CADENCE.delay(age)), max(0.0, self.timeout_seconds - age) + 0.01)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        seen = "nothing was seen yet"
+        seen = ""
         while True:
             age = time.time() - self.started_at
-            if age > self.timeout_seconds:
+            # A wait that no triggerer held until its time was over may be done: it is looked at before it is given up.
+            if seen and age > self.timeout_seconds:
                 yield TriggerEvent({"status": "timeout", "message": f"not done after {age:.0f} s; last seen: {seen}"})
                 return
             await asyncio.sleep(self._pause(age))
@@ -205,7 +206,7 @@ class PackageAssociatedTrigger(_PackageServiceTrigger):
             return None, seen
         if row and row.active and version and version == self.version:
             return done, seen
-        package = await drive_async(self._client, read_package_with_history(self.package_id))
+        package = await drive_async(self._client, read_package_with_history(self.package_id, also=version))
         return (done if associated(self.fingerprint, row, package) is Outcome.DONE else None), seen
 
 

@@ -199,6 +199,7 @@ def read_situation(
 
 
 def with_history(row: Mapping[str, Any], also: str | None = None) -> Reading[Package]:
+    """The package of a row, with its history up to the available version and the version ``also``."""
     available = row.get("AvailablePackageVersion")
     wanted = frozenset(version for version in (available, also) if version)
     if not wanted:
@@ -207,10 +208,10 @@ def with_history(row: Mapping[str, Any], also: str | None = None) -> Reading[Pac
     return to_package(row, history)
 
 
-def read_package_with_history(package_id: str) -> Reading[Package]:
+def read_package_with_history(package_id: str, also: str | None = None) -> Reading[Package]:
     row = yield from read_package(package_id=package_id)
     assert row is not None  # noqa: S101  # read_package raises for an id
-    return (yield from with_history(row))
+    return (yield from with_history(row, also))
 
 
 def read_endpoint(domain: str) -> Reading[str]:
