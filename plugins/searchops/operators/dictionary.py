@@ -242,7 +242,7 @@ class OpenSearchDictionaryAssociateOperator(DictionaryOperator):
 
     :param package_id: id of the package (templated)
     :param fingerprint: sha256 of the content that the available version has to carry (templated)
-    :return: package_id, domain_name, version, reference_path
+    :return: package_id, domain_name, version (that the domain uses now), reference_path, asked (the version that it is to use)
     """
 
     template_fields: Sequence[str] = ("package", "package_id", "fingerprint")
@@ -262,12 +262,15 @@ class OpenSearchDictionaryAssociateOperator(DictionaryOperator):
                 package_id=self.package_id, domain_name=self.sync.domain, started_at=since, **self.aws()
             )
             return self.wait_for(context, trigger, "look_again", since=trigger.started_at)
-        self.log.info("Package %s on %s: %s, version %s", row.package_id, row.domain, row.status, row.version)
+        self.log.info(
+            "Package %s on %s: %s, version %s, asked for %s", row.package_id, row.domain, row.status, row.version, row.asked
+        )
         return {
             "package_id": row.package_id,
             "domain_name": row.domain,
             "version": row.version,
             "reference_path": row.reference_path,
+            "asked": row.asked,
         }
 
     def look_again(self, context: Context, event: Mapping[str, Any] | None = None, since: float | None = None) -> Any:

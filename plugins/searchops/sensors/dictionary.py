@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from searchops.core.dictionary.plan import AssociationFailed, Outcome, associated
-from searchops.core.dictionary.service import drive, read_situation
+from searchops.core.dictionary.plan import AssociationFailed
 from searchops.hooks.opensearch_service import OpenSearchServiceHook
 from searchops.operators.dictionary import NET, DictionaryOperator, check_event, run_here
 from searchops.retries import RETRY_DELAY, RETRY_POLICY
@@ -116,26 +115,25 @@ class OpenSearchDictionaryAssociationSensor(DictionaryOperator):
 
     :param package_id: id of the package (templated)
     :param fingerprint: sha256 of the content (templated)
+    :param version: the version of that content that was asked for; saves reading the history, may be empty (templated)
     :return: package_id, domain_name, version, seen_at (epoch seconds)
     """
 
-    template_fields: Sequence[str] = ("package", "package_id", "fingerprint")
+    template_fields: Sequence[str] = ("package", "package_id", "fingerprint", "version")
 
-    def __init__(self, *, package_id: str, fingerprint: str, **kwargs: Any) -> None:
+    def __init__(self, *, package_id: str, fingerprint: str, version: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.package_id = package_id
         self.fingerprint = fingerprint
+        self.version = version
 
     def execute(self, context: Context) -> Any:
         with self.reporting(context):
-            package, association = drive(self.sync.client, read_situation(self.sync.domain, package_id=self.package_id))
-            assert package is not None  # noqa: S101  # an id that does not exist raises
+            ti: Any = context["ti"]
             try:
-                if associated(self.fingerprint, association, package) is Outcome.DONE:
-                    version = association.version if association else None
-                    return {"package_id": package.id, "domain_name": self.sync.domain, "version": version}
+                if version := self.sync.version_in_use(self.package_id, self.fingerprint, asked=self.version or None):
+                    return {"package_id": self.package_id, "domain_name": self.sync.domain, "version": version}
             except AssociationFailed as failed:
-                ti: Any = context["ti"]
                 if ti.try_number == 1:
                     raise
                 self.log.warning("Associating again: %s", failed)
@@ -144,7 +142,7 @@ class OpenSearchDictionaryAssociationSensor(DictionaryOperator):
             package_id=self.package_id,
             domain_name=self.sync.domain,
             fingerprint=self.fingerprint,
-            version=package.available_version if package.fingerprint == self.fingerprint else None,
+            version=self.version or None,
             **self.aws(),
         )
         return self.wait_for(context, trigger, "associated")

@@ -93,7 +93,13 @@ def sync_dictionary(
             **of_package,
         )
         associate = OpenSearchDictionaryAssociateOperator(task_id="associate", **target, **waits["associate"], **of_domain)
-        wait = OpenSearchDictionaryAssociationSensor(task_id="wait_for_domain", **target, **waits["associate"], **of_domain)
+        wait = OpenSearchDictionaryAssociationSensor(
+            task_id="wait_for_domain",
+            version=_template(f"(ti.xcom_pull(task_ids='{ids['associate']}') or {{}}).get('asked') or ''"),
+            **target,
+            **waits["associate"],
+            **of_domain,
+        )
         apply = OpenSearchDictionaryApplyOperator(task_id="apply", force=force, **content, **waits["reload"], **of_domain)
         verify = OpenSearchDictionaryVerifyOperator(task_id="verify", force=force, **content, **following)
         open_indexes = OpenSearchIndexesOpenOperator(task_id="open_indexes", proof=ids["verify"], **common)

@@ -58,7 +58,7 @@ def test_a_wait_that_is_resumed_at_any_age_costs_no_more_calls_than_one_that_was
 
 
 @given(st.floats(2, 900))
-def test_a_change_is_seen_within_an_eighth_of_the_time_that_it_took_or_five_seconds(seconds):
+def test_a_change_is_seen_within_an_eighth_of_the_time_that_it_took_or_six_seconds(seconds):
     seen = next(moment for moment in looks(Cadence(), seconds) if moment >= seconds)
 
-    assert seen - seconds <= max(5.0, seconds / 8)
+    assert seen - seconds <= max(6.0, seconds / 8)

@@ -105,7 +105,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Association:
-    """A package on a domain; ``version`` is the one that the domain uses."""
+    """A package on a domain; ``version`` is the one that the domain uses, ``asked`` the one that we know to be on its way to it."""
 
     package_id: str
     domain: str
@@ -113,6 +113,7 @@ class Association:
     version: str | None
     reference_path: str
     error: str = ""
+    asked: str | None = None
 
     @property
     def in_transit(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,17 @@ from searchops.core.dictionary.model import (
     short,
 )
 from searchops.core.dictionary.node import Definitions, Node, Refused, Reopened, is_closed
-from searchops.core.dictionary.plan import Overtaken, Plan, Step, plan, plan_association, plan_package
+from searchops.core.dictionary.plan import Outcome, Overtaken, Plan, Step, associated, plan, plan_association, plan_package
 from searchops.core.dictionary.proof import Expectation
 from searchops.core.dictionary.service import (
     call,
     code_of,
     drive,
+    read_association,
     read_associations,
     read_endpoint,
     read_package,
+    read_package_with_history,
     read_situation,
     with_history,
 )
@@ -351,8 +353,8 @@ class DictionarySync:
         package, association = drive(self.client, read_situation(self.domain, package_id=package_id))
         assert package is not None  # noqa: S101  # an id that does not exist raises
         decided = plan_association(self.dictionary(fingerprint), package, association)
-        if decided.step is Step.NOTHING:
-            return association
+        if decided.step is Step.NOTHING and association:
+            return replace(association, asked=association.version)
         if package.fingerprint != fingerprint and not package.in_transit and not package.history_lags:
             raise Overtaken(
                 f"package {package_id}: {short(fingerprint)} was overtaken by {package.available_version} with {short(package.fingerprint)}; "
@@ -362,6 +364,7 @@ class DictionarySync:
         if decided.step is Step.WAIT or package.in_transit or any(row.in_transit for row in others):
             return None
         self._forget_what_was_proved(fingerprint, package, association)
+        asked = package.available_version
         try:
             answer = self._write("associate_package", PackageID=package_id, DomainName=self.domain)
         except TransientError as error:
@@ -369,13 +372,35 @@ class DictionarySync:
                 raise
             # "Package is already in desired state": somebody else was faster, or our own first call was answered with an error.
             package, association = drive(self.client, read_situation(self.domain, package_id=package_id))
-            if package and plan_association(self.dictionary(fingerprint), package, association).step is Step.NOTHING:
-                return association
+            if (
+                package
+                and association
+                and plan_association(self.dictionary(fingerprint), package, association).step is Step.NOTHING
+            ):
+                return replace(association, asked=association.version)
             raise
         row = answer["DomainPackageDetails"]
         return Association(
-            package_id, self.domain, row["DomainPackageStatus"], row.get("PackageVersion"), row.get("ReferencePath") or ""
+            package_id,
+            self.domain,
+            row["DomainPackageStatus"],
+            row.get("PackageVersion"),
+            row.get("ReferencePath") or "",
+            asked=asked,
         )
+
+    def version_in_use(self, package_id: str, fingerprint: str, *, asked: str | None = None) -> str | None:
+        """The version of the domain if that carries the content, None while it has to be waited for.
+
+        :param asked: the version that carries it, where it is known; then one call tells, else three
+        :raises AssociationFailed: it will not come by waiting
+        """
+        association = drive(self.client, read_association(package_id, self.domain))
+        if association and asked and (association.active or association.in_transit):
+            return asked if association.active and association.version == asked else None
+        package = drive(self.client, read_package_with_history(package_id, also=association.version if association else None))
+        done = associated(fingerprint, association, package) is Outcome.DONE
+        return association.version if association and done else None
 
     def _forget_what_was_proved(self, fingerprint: str, package: Package, association: Association | None) -> None:
         """Before the domain is given another version, no index may say that it serves what it is to be given.
