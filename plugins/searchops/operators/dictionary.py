@@ -219,6 +219,7 @@ class OpenSearchDictionaryPublishOperator(DictionaryOperator):
             fingerprint=self.fingerprint,
             before=state.before,
             failed_at=state.failed_at,
+            created=state.before is None,
             **self.aws(),
         )
         return self.wait_for(context, trigger, "published")

@@ -138,32 +138,40 @@ class PackagePublishedTrigger(_PackageServiceTrigger):
 
     :param before: the available version before ours was asked for; still reading it means nothing
     :param failed_at: when the package had entered a failed state before ours was asked for; still reading that means nothing either
+    :param created: the package was created a moment ago, so that the service may not list it yet
     """
 
     def __init__(
-        self, *, package_id: str, fingerprint: str, before: str | None = None, failed_at: float | None = None, **kwargs: Any
+        self,
+        *,
+        package_id: str,
+        fingerprint: str,
+        before: str | None = None,
+        failed_at: float | None = None,
+        created: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.package_id = package_id
         self.fingerprint = fingerprint
         self.before = before
         self.failed_at = failed_at
+        self.created = created
 
     def _serialized(self) -> dict[str, Any]:
-        return (
-            super()._serialized()
-            | {"package_id": self.package_id, "fingerprint": self.fingerprint}
-            | {
-                "before": self.before,
-                "failed_at": self.failed_at,
-            }
-        )
+        return super()._serialized() | {
+            "package_id": self.package_id,
+            "fingerprint": self.fingerprint,
+            "before": self.before,
+            "failed_at": self.failed_at,
+            "created": self.created,
+        }
 
     async def _look(self) -> tuple[dict[str, Any] | None, str]:
         try:
             row = await drive_async(self._client, read_package(package_id=self.package_id))
         except PackageNotFound:
-            if self.before is not None:
+            if not self.created:
                 raise
             return None, f"package {self.package_id}, which was just created, is not listed yet"
         assert row is not None  # noqa: S101  # an id that does not exist raises

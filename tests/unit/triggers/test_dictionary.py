@@ -179,7 +179,7 @@ async def test_a_publication_that_others_published_over_is_told_as_overtaken(wor
 
 
 async def test_an_unknown_package_is_told_at_once(world):
-    found = await event(publishing("F999999999"))
+    found = await event(publishing("F999999999", None))
     assert (found["status"], found["transient"], found["kind"]) == ("error", False, "PackageNotFound")
 
     found = await event(associating("F999999999"))
@@ -191,7 +191,7 @@ async def test_a_package_that_was_just_created_and_is_not_listed_yet_is_waited_f
     package_id = world.publish(WANTED, associate=False)
     world.control.fault("lag", "DescribePackages", seconds=3600, last=3)
 
-    found = await event(publishing(package_id, None))
+    found = await event(publishing(package_id, None, created=True))
 
     assert found["status"] == "success"
     assert world.control.calls()["DescribePackages"] >= 4
@@ -252,7 +252,7 @@ async def test_a_dissociation_that_never_ends_is_not_taken_for_the_version_that_
 # -- the life of a wait --------------------------------------------------------------------------------------------------------
 
 ALL = [
-    publishing("F1", failed_at=12.5, started_at=1000.25),
+    publishing("F1", failed_at=12.5, created=True, started_at=1000.25),
     associating("F1", version="v2", started_at=1000.25),
     DomainSettledTrigger(package_id="F1", domain_name="products", started_at=1000.25, **AWS),
     AnalyzersTrigger(
