@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from airflow.dag_processing.dagbag import DagBag
+from airflow.dag_processing.processor import DagFileParseRequest, _parse_file
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
-from airflow.utils.dag_version_inflation_checker import check_dag_file_stability
 
 from searchops.inventory import Domain, inventory, project_root
 from searchops.notifications.slack import FailureNotifier
@@ -45,21 +46,22 @@ def test_there_is_one_dag_a_domain(dags):
     assert set(dags) == {f"dictionary_sync_{name}" for name in inventory().domains}
 
 
-def test_its_file_is_stable_from_parse_to_parse():
-    # [dag_processor] dag_version_inflation_check_level = error makes these an import error.
-    result: Any = check_dag_file_stability(str(FILE))
-
-    assert result.get_error_format_dict(str(FILE), None) in (None, {})
-    assert not result.warnings
-
-
-def test_it_parses_where_unstable_files_are_errors(monkeypatch):
+def test_airflows_dag_processor_takes_it_where_a_dag_that_changes_with_every_parse_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_VERSION_INFLATION_CHECK_LEVEL", "error")
+    unstable = tmp_path / "unstable.py"
+    unstable.write_text("from datetime import datetime\nfrom airflow.sdk import DAG\nDAG('x', start_date=datetime.now())\n")
 
-    bag = DagBag(FILE.parent)
+    ours, other = (_parse_file(_request(file), structlog.get_logger()) for file in (FILE, unstable))
 
-    assert bag.import_errors == {}
-    assert len(bag.dags) == len(inventory().domains)
+    assert other
+    assert other.import_errors
+    assert ours
+    assert not ours.import_errors
+    assert len(ours.serialized_dags) == len(inventory().domains)
+
+
+def _request(file: Path) -> DagFileParseRequest:
+    return DagFileParseRequest(file=str(file), bundle_path=file.parent, bundle_name="dags", callback_requests=[])
 
 
 def test_two_parses_give_the_same_dag(dag):
@@ -159,19 +161,16 @@ def test_it_can_be_serialised_whole(dag):
 
 
 PARSE = """
-import json, sys
+import gc, json, sys
 from airflow.dag_processing.dagbag import DagBag
 
-made = []
-sys.addaudithook(lambda event, args: made.append(args[1]) if event == "socket.connect" else None)
+connections = []
+sys.addaudithook(lambda event, args: connections.append(str(args[1])) if event == "socket.connect" else None)
 bag = DagBag({file!r})
-modules = {{name for name in ("opensearchpy", "slack_sdk", "boto3", "aiobotocore", "botocore") if name in sys.modules}}
-clients = [] if "botocore" not in modules else made
-if "botocore.client" in sys.modules:
-    import gc
-    from botocore.client import BaseClient
-    clients = [repr(found) for found in gc.get_objects() if isinstance(found, BaseClient)]
-print(json.dumps({{"errors": bag.import_errors, "dags": list(bag.dags), "modules": sorted(modules), "clients": clients, "connects": len(made)}}))
+botocore_client = sys.modules.get("botocore.client")
+clients = [str(found) for found in gc.get_objects() if botocore_client and isinstance(found, botocore_client.BaseClient)]
+modules = [name for name in ("opensearchpy", "slack_sdk") if name in sys.modules]
+print(json.dumps([bag.import_errors, list(bag.dags), modules, clients, connections]))
 """
 
 
@@ -192,8 +191,6 @@ def test_a_parse_imports_no_data_client_makes_no_aws_client_and_connects_to_nobo
         check=True,
     )
 
-    found = json.loads(result.stdout.splitlines()[-1])
-    assert found["errors"] == {}
-    assert found["dags"] == ["dictionary_sync_products-search"]
-    assert not {"opensearchpy", "slack_sdk"} & set(found["modules"])
-    assert (found["clients"], found["connects"]) == ([], 0)
+    errors, dags, modules, clients, connections = json.loads(result.stdout.splitlines()[-1])
+    assert (errors, dags) == ({}, ["dictionary_sync_products-search"])
+    assert (modules, clients, connections) == ([], [], [])
