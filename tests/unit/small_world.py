@@ -119,7 +119,7 @@ class SmallWorld(World):
             "AWS_SECRET_ACCESS_KEY": "testing",
             "AWS_EC2_METADATA_DISABLED": "true",
             "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
-            "AIRFLOW_CONN_PRODUCTS_SEARCH": self.data_plane.url.replace("http://", "opensearch://") + "/?use_ssl=",
+            "AIRFLOW_CONN_PRODUCTS_SEARCH": self.data_plane.url.replace("http://", "opensearch://") + "/?use_ssl=false",
         }
 
     def inventory(self, folder: Path, text: str = "") -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -47,12 +47,12 @@ class OpenSearchDomainHook(BaseHook):
 
         connection = self.get_connection(self.opensearch_conn_id)
         extra = connection.extra_dejson
-        host, port, use_ssl = self._address(connection, bool(extra.get("use_ssl", True)))
+        host, port, use_ssl = self._address(connection, _flag(extra, "use_ssl"))
         return OpenSearch(
             hosts=[{"host": host, "port": port, "url_prefix": extra.get("url_prefix", "")}],
             http_auth=(connection.login, connection.password or "") if connection.login else self._signer(use_ssl),
             use_ssl=use_ssl,
-            verify_certs=bool(extra.get("verify_certs", True)),
+            verify_certs=_flag(extra, "verify_certs"),
             ca_certs=extra.get("ca_certs"),
             timeout=self.timeout_seconds,
             connection_class=RequestsHttpConnection,
@@ -78,3 +78,8 @@ class OpenSearchDomainHook(BaseHook):
             return None  # a signature over a plain connection proves nothing; only a local node is spoken to like this
         session = AwsBaseHook(aws_conn_id=self.aws_conn_id, region_name=self.region_name, client_type="es").get_session()
         return RequestsAWSV4SignerAuth(session.get_credentials(), self.region_name or session.region_name, "es")
+
+
+def _flag(extra: Mapping[str, Any], name: str) -> bool:
+    """A flag that is on unless said otherwise; a connection that is given as a URI holds texts only."""
+    return str(extra.get(name, True)).lower() not in ("false", "0", "")

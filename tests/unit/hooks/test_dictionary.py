@@ -69,14 +69,14 @@ def test_each_client_is_made_once(domain):
 
 
 def test_a_connection_without_a_host_finds_the_domain_by_its_name(domain, running_world, monkeypatch):
-    monkeypatch.setenv("AIRFLOW_CONN_PRODUCTS_SEARCH", "opensearch://?use_ssl=")
+    monkeypatch.setenv("AIRFLOW_CONN_PRODUCTS_SEARCH", "opensearch://?use_ssl=false")
 
     assert DomainClients(domain).node.definitions() == {}
     assert running_world.control.calls() == {"DescribeDomain": 1}
 
 
 def test_a_connection_without_a_host_for_a_domain_that_does_not_exist_is_one_clear_error(domain, monkeypatch):
-    monkeypatch.setenv("AIRFLOW_CONN_PRODUCTS_SEARCH", "opensearch://?use_ssl=")
+    monkeypatch.setenv("AIRFLOW_CONN_PRODUCTS_SEARCH", "opensearch://?use_ssl=false")
 
     with pytest.raises(DataError, match="domain nothing-here does not exist"):
         _ = DomainClients(domain.model_copy(update={"domain_name": "nothing-here"})).node

@@ -69,6 +69,12 @@ def test_a_connection_without_a_host_and_nothing_to_look_up_says_what_is_missing
         _ = hook.client
 
 
+def test_a_connection_that_is_given_as_a_uri_can_say_no(hook, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_PRODUCTS_SEARCH", "opensearch://127.0.0.1:9201/?use_ssl=false")
+
+    assert host_of(hook) == {"host": "127.0.0.1", "port": 9201, "ssl": False}
+
+
 def test_certificates_are_verified_unless_the_connection_says_otherwise(monkeypatch):
     for extra, verified in (({}, True), ({"verify_certs": False}, False)):
         connection(monkeypatch, host="search.example", login="user", password="x", extra=extra)

@@ -149,6 +149,10 @@ def published(fingerprint: str, before: str | None, package: Package, *, failed_
     """
     if package.in_transit or package.history_lags:
         return Outcome.WAITING
+    if package.gone:
+        raise DataError(f"package {package.id} is {package.status} while a version of it was waited for")
+    if package.available_version != before and package.fingerprint == fingerprint:
+        return Outcome.DONE  # also where somebody else's publication has failed since
     if package.failed:
         if failed_at is not None and package.updated_at == failed_at:
             return Outcome.WAITING
@@ -156,12 +160,8 @@ def published(fingerprint: str, before: str | None, package: Package, *, failed_
             f"package {package.id} is {package.status}: {package.error or 'the service gave no reason'}",
             reason=package.error,
         )
-    if package.gone:
-        raise DataError(f"package {package.id} is {package.status} while a version of it was waited for")
     if package.available_version == before:
         return Outcome.WAITING
-    if package.fingerprint == fingerprint:
-        return Outcome.DONE
     raise Overtaken(
         f"package {package.id}: {short(fingerprint)} was overtaken by {package.available_version} with {short(package.fingerprint)}; "
         "run the DAG again to decide anew"

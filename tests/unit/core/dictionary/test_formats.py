@@ -30,7 +30,7 @@ def test_the_entries_of_a_file_come_back_whatever_stands_between_them(entries, l
     assert lines(file.encode(), "synonyms.txt") == entries
 
 
-@pytest.mark.parametrize("character", ["\x85", "\u2028", "\u2029", "\u3000"])
+@pytest.mark.parametrize("character", ["\x85", "\u2028", "\u2029", "\u3000", "!"])
 def test_only_what_ends_a_line_for_the_engine_ends_it_here(character):
     assert lines(f"a{character}b{character}\n".encode(), "synonyms.txt") == [f"a{character}b{character}"]
 

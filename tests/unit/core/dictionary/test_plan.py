@@ -222,6 +222,7 @@ def test_a_package_that_is_being_deleted_is_an_error_that_says_where_to_name_ano
         (package(OLD, available="v2"), Outcome.WAITING),  # the history lags behind the package
         (package(OLD, WANTED), Outcome.DONE),
         (package(OLD, WANTED, WANTED), Outcome.DONE),  # a newer version of the same bytes
+        (package(OLD, WANTED, status="VALIDATION_FAILED"), Outcome.DONE),  # a later publication of somebody else
     ],
 )
 def test_a_publication_is_waited_for_until_the_available_version_holds_the_content(found, outcome):
