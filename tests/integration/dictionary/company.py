@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import boto3
 from opensearchpy import OpenSearch
 
 from local.cloud import Cloud
+from local.simulators.http import Call
 from local.simulators.packages.control import PackagesControl
 from searchops.core.dictionary.model import commit_message, sha256
 from tests.integration.dictionary.airflow_here import Run, run_domain
@@ -55,18 +57,23 @@ class Company:
     domains: dict[str, dict[str, Any]] = field(default_factory=dict)
     inventory_indexes: dict[str, dict[str, Any]] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
+    hosts: dict[str, bool] = field(default_factory=dict)
+    began: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
         self.simulator = PackagesControl(self.cloud.endpoints["packages"])
         self.node = OpenSearch(self.cloud.endpoints["opensearch"], max_retries=0, timeout=60)
         self.aws = boto3.client("opensearch")
         self.s3 = boto3.client("s3")
-        self.simulator.reset()
-        self.simulator.speed(SPEED)
-        self.node.indices.delete(index="*", params={"expand_wildcards": "all"})
         self.s3.create_bucket(Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
 
     # Furnish
+
+    def clear(self) -> None:
+        """Take away what earlier companies left."""
+        self.simulator.reset()
+        self.simulator.speed(SPEED)
+        self.node.indices.delete(index="*", params={"expand_wildcards": "all"})
 
     def package(
         self,
@@ -88,7 +95,7 @@ class Company:
         source = f"include/dictionaries/{key}{FILE.get(kind, '.txt')}"
         self.packages[key] = {"kind": kind, "source": source, **entry}
         if live is not None:
-            self.ids[key] = self._create(key, text_of(live), ours)
+            self.ids[key] = self.create(key, text_of(live), ours)
         if live is not None and by_id:
             self.packages[key]["package_id"] = self.ids[key]
         elif "package_id" not in entry:
@@ -96,7 +103,8 @@ class Company:
         self.deploy(key, *(live or ["first, ours"]))
         return self.ids.get(key)
 
-    def _create(self, key: str, content: bytes, ours: bool) -> str:
+    def create(self, key: str, content: bytes, ours: bool) -> str:
+        """A package of this content at AWS, not in the inventory; its id."""
         self.simulator.speed(SETUP_SPEED)
         description = {"PackageDescription": commit_message(sha256(content))} if ours else {}
         if ours:
@@ -116,7 +124,7 @@ class Company:
         """
         self.simulator.domain(name, self.view_url)
         self.domains[name] = {"opensearch_conn_id": name, "packages": list(packages), **entry}
-        self.hosts = getattr(self, "hosts", {}) | {name: host}
+        self.hosts[name] = host
         for key in packages:
             if associated and key in self.ids:
                 self.associate(key, name)
@@ -151,6 +159,7 @@ class Company:
             "domains": self.domains,
             "indexes": self.inventory_indexes,
         }
+        inventory.parent.mkdir(parents=True, exist_ok=True)
         inventory.write_text(json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8")
         connections = {name: self.connection(name) for name in self.domains}
         connections["aws_default"] = {"conn_type": "aws", "login": "testing", "password": "testing"}
@@ -170,8 +179,6 @@ class Company:
 
     def install(self) -> None:
         """Give this process the environment; the fixture takes it back."""
-        import os
-
         os.environ.update(self.environment())
 
     # People beside us
@@ -256,8 +263,12 @@ class Company:
 
     def closes(self, domain: str = "shop") -> list[str]:
         """The indexes that the product closed, in the order of time; the simulator's reload does not go through the view."""
-        calls = self.views.calls(domain)
+        calls = self.calls(domain)
         return [call.path.split("/")[2] for call in calls if call.path.endswith("/_close") and call.status == 200]
+
+    def calls(self, domain: str = "shop") -> list[Call]:
+        """What the product asked the domain's data plane in this test, oldest first."""
+        return [call for call in self.views.calls(domain) if call.time >= self.began]
 
     def sent(self, operation: str) -> int:
         return self.simulator.calls().get(operation, 0)

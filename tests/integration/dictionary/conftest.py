@@ -37,5 +37,6 @@ def company(cloud_environment: Cloud, views: NodeViews, tmp_path: Path, monkeypa
     monkeypatch.setattr(botocore.session, "create_loader", _loader)
     with mock.patch.dict(os.environ):
         company = Company(cloud_environment, views, tmp_path)
+        company.clear()
         yield company
         company.simulator.clear_faults()

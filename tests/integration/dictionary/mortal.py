@@ -23,9 +23,18 @@ from tests.integration.dictionary.airflow_here import run_domain
 
 CADENCE = Cadence(first_seconds=0.005, even_seconds=0.02, cap_seconds=0.05)
 
+_LOADER = create_loader()
 # Its children are forked from a process that has imported everything: they start in milliseconds and share no state.
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload([__name__, "searchops.task_groups.dictionary", "searchops.notifications.slack"])
+_processes.set_forkserver_preload(
+    [
+        __name__,
+        "searchops.task_groups.dictionary",
+        "searchops.notifications.slack",
+        "opensearchpy",
+        "airflow.providers.amazon.aws.hooks.base_aws",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +67,7 @@ def _run(environment: Mapping[str, str], domain: str, calls: Path, said: Path, d
         os.environ.pop(name, None)
     os.environ.update(environment)
     triggers.CADENCE = CADENCE
-    loader = create_loader()
-    botocore.session.create_loader = lambda *_: loader
+    botocore.session.create_loader = lambda *_: _LOADER
     _count_answers(_Fate(calls, die_after))
     try:
         run = run_domain(domain)

@@ -37,7 +37,7 @@ def test_an_unchanged_dictionary_costs_four_calls_and_no_write(company: Company)
     company.deploy("synonyms", *NEW)
     assert company.run().green
     company.simulator.reset_calls()
-    calls_before = len(company.views.calls("shop"))
+    calls_before = len(company.calls())
 
     run = company.run()
 
@@ -47,7 +47,7 @@ def test_an_unchanged_dictionary_costs_four_calls_and_no_write(company: Company)
     assert sum(calls.values()) <= 4
     assert calls["DescribeDomain"] == 1
     assert not set(calls) & set(WRITES)
-    assert {call.method for call in company.views.calls("shop")[calls_before:]} == {"GET"}
+    assert {call.method for call in company.calls()[calls_before:]} == {"GET"}
 
 
 def test_a_package_of_others_is_adopted_and_the_plan_says_so(company: Company) -> None:
@@ -134,7 +134,7 @@ def test_an_index_is_looked_after_by_its_alias(company: Company) -> None:
     run = company.run()
 
     assert run.green, run
-    assert company.closes()[-1:] == ["shop-1"]
+    assert company.closes() == ["shop-1"]
     assert company.tokens("shop-1", "朝青龍") == ["朝青龍"]
 
 
@@ -144,11 +144,11 @@ def test_thirty_indexes_are_read_by_one_kind_of_call(company: Company) -> None:
     given = {"searchops": {"dictionaries": {"synonyms": {"applied": fingerprint(*OLD), "path": f"analyzers/{package_id}"}}}}
     for number in range(30):
         company.index(f"shop-{number:02}", synonyms_index(package_id, _meta=given))
-    before = len(company.views.calls("shop"))
+    before = len(company.calls())
 
     unchanged = company.run()
 
-    calls = [call.path for call in company.views.calls("shop")[before:]]
+    calls = [call.path for call in company.calls()[before:]]
     assert unchanged.value("synonyms.plan")["reason"].startswith("30 indexes serve")
     assert unchanged.done == ["synonyms.plan"]
     assert set(calls) == {"/shop/*"}
