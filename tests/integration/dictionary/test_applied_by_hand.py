@@ -44,8 +44,9 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def bring_to_the_domain(sync: DictionarySync) -> str:
-    fingerprint = sync.decide().fingerprint
-    until(lambda: sync.publish(fingerprint).done)
+    planned = sync.decide()
+    fingerprint = planned.fingerprint
+    until(lambda: sync.publish(fingerprint, planned_over=planned.available_version).done)
     package = sync.look().package
     assert package is not None
     until(lambda: (row := sync.associate(package.id, fingerprint)) is not None and row.active)

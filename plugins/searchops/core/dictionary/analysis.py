@@ -36,7 +36,7 @@ def use_of(definition: Mapping[str, Any], reference_path: str) -> Use | None:
         return Use(analyzers, UseMode.INDEX_TIME)
     components = [component for name in analyzers for component in _components(analysis, analysis["analyzer"][name])]
     readers = [component for component in components if reference_path in component.values()]
-    automatic = bool(readers) and all(_updateable(component) for component in readers)
+    automatic = all(_updateable(component) for component in readers)
     # A typed analyzer (`"type": "kuromoji"`) reads the file itself and is never reloaded.
     automatic &= not any(reference_path in analysis["analyzer"][name].values() for name in analyzers)
     return Use(analyzers, UseMode.AUTOMATIC if automatic else UseMode.SEARCH_TIME)

@@ -258,7 +258,8 @@ class DictionarySync:
         opened = [
             use
             for use in reported
-            if self._shows(self.expectations(use, situation.definitions[use.index], dictionary.fingerprint))
+            # All entries are compared where it is not known what the index served before, so the file is seen as a whole then.
+            if not self.not_served(self.expectations(use, situation.definitions[use.index], dictionary.fingerprint))
         ]
         for use in opened:
             self.record(use, dictionary.fingerprint)
