@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from airflow.sdk import BaseOperator
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.execution_time.context import OutletEventAccessors
+
+from searchops.operators.dictionary import run_here
 
 
 class TaskInstance:
@@ -53,8 +56,6 @@ class Running:
 
     def to_the_end(self) -> Any:
         """Execute, with every wait in this process."""
-        from searchops.operators.dictionary import run_here
-
         step: Any = self.execute
         while True:
             try:
@@ -67,7 +68,5 @@ class Running:
 
     @contextmanager
     def fails(self, family: type[Exception]) -> Iterator[Any]:
-        import pytest
-
         with pytest.raises(family) as caught:
             yield caught
