@@ -267,16 +267,22 @@ class DictionarySync:
 
     def _compile(self, situation: Situation, lines: Sequence[str], earlier: Sequence[Entry]) -> None:
         where = f"{self.entry.key} ({self.entry.source})"
-        built = False
-        for use in situation.uses:
-            if use.closed:
-                continue  # a closed index resolves no analyzers; it reads its files when it is opened
-            definition = situation.definitions[use.index]
-            contents = {**self._companions(definition, use, earlier), use.path: lines}
-            proof.compile_on(self.node, use.index, definition, use.analyzers, contents, where)
-            built = True
-        if not built:
-            proof.compile_alone(self.node, self.entry.kind, lines, where)
+        # A closed index resolves no analyzers; it reads its files when it is opened.
+        readable = [use for use in situation.uses if not use.closed]
+        for use in readable:
+            self._compile_on(use, situation.definitions[use.index], lines, earlier, where)
+        if not readable:
+            proof.build_entries(lambda part: proof.compile_alone(self.node, self.entry.kind, part, where), lines)
+
+    def _compile_on(
+        self, use: IndexUse, definition: Mapping[str, Any], lines: Sequence[str], earlier: Sequence[Entry], where: str
+    ) -> None:
+        beside = self._companions(definition, use, earlier)
+
+        def build(part: Sequence[str]) -> None:
+            proof.compile_on(self.node, use.index, definition, use.analyzers, {**beside, use.path: part}, where)
+
+        proof.build_entries(build, lines)
 
     def _companions(self, definition: Mapping[str, Any], use: IndexUse, earlier: Sequence[Entry] = ()) -> dict[str, list[str]]:
         """The other dictionaries on the same analyzers, as they are applied; what we did not apply stays a path that the engine reads itself."""
