@@ -49,12 +49,13 @@ def test_a_source_object_that_is_missing_is_named(shop: Company, source: str) ->
 
 
 def test_a_dictionary_that_the_engine_refuses_is_not_published(shop: Company) -> None:
-    shop.deploy("synonyms", *NEW, "=>")
+    shop.deploy("synonyms", *NEW, "tv, television", "sofa => couch => settee", "lamp, light")
 
     run = shop.run()
 
     assert run.failed == ["synonyms.plan"]
     assert "analyzer searching of index shop-1 does not build" in run.error("synonyms.plan")
+    assert "refused from this entry on: 'sofa => couch => settee'" in run.error("synonyms.plan")
     assert nothing_was_published(shop)
     assert "does not build" in shop.report("synonyms.plan")
 

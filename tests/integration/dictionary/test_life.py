@@ -293,4 +293,5 @@ def test_kuromojis_compound_error_says_discard_compound_token(company: Company) 
 
     assert run.failed == ["synonyms.plan"]
     assert '"discard_compound_token": true' in run.error("synonyms.plan")
+    assert "refused from this entry on: '関西国際空港, 関空'" in run.error("synonyms.plan")
     assert company.versions("synonyms") == [""]

@@ -73,13 +73,16 @@ def test_a_user_dictionary_that_would_break_the_synonyms_beside_it_is_not_publis
     analysis["filter"]["no_tags"] = {"type": "kuromoji_part_of_speech", "stoptags": ["無用"]}
     analysis["analyzer"]["searching"]["filter"] = ["no_tags", "lowercase", "package"]
     company.index("shop-1", body, **REOPEN)
-    company.deploy("words", "塔,塔,トウ,無用")  # the filter takes words of this class away: a synonym without a word is refused
+    company.deploy(
+        "words", *OLD_WORDS, "塔,塔,トウ,無用"
+    )  # the filter takes words of this class away: a synonym without a word is refused
     company.deploy("synonyms", "塔, タワー")
 
     run = company.run()
 
     assert run.failed == ["words.plan"]
     assert "analyzer searching of index shop-1 does not build" in run.error("words.plan")
+    assert "refused from this entry on: '塔,塔,トウ,無用'" in run.error("words.plan")
     assert company.versions("words") == [""]
     assert company.closes() == []
 
