@@ -153,7 +153,7 @@ class Company(World):
 
     def finish_dag(self, dag_id: str, run_id: str) -> Run:
         began = time.monotonic()
-        state = self.airflow.wait(dag_id, run_id, timeout=240)
+        state = self.airflow.wait(dag_id, run_id, timeout=400)
         return Run(self, dag_id, run_id, state, time.monotonic() - began)
 
     def kill_task(self, run_id: str, task_id: str, domain: str) -> None:
@@ -170,7 +170,7 @@ class Company(World):
     def lives(pid: int) -> bool:
         return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
-    def told(self, run_id: str, count: int = 1, seconds: float = 60) -> list[str]:
+    def told(self, run_id: str, count: int = 1, seconds: float = 120) -> list[str]:
         """The Slack messages about a run, once there are as many."""
         assert self.slack is not None
         wait_for(lambda: len(self.told_now(run_id)) >= count, seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -13,6 +14,7 @@ from local.demo.dataset import Found
 from local.demo.world import DOMAIN
 from local.simulators.http import Call
 from tests.system.company import REBUILDING, REPORTING, Company, running_company
+from tests.system.stories import STORIES, Stories
 
 DRIFT = "fixed, byhand\n"
 
@@ -78,3 +80,9 @@ def second_night(company: Company, first_night: FirstNight) -> SecondNight:
     started = {domain: company.start(domain) for domain in (DOMAIN, "rebuilding")}
     runs = {domain: company.finish(run_id, domain) for domain, run_id in started.items()}
     return SecondNight(runs, company.packages.log())
+
+
+@pytest.fixture(scope="session")
+def stories(company: Company) -> Iterator[Stories]:
+    with ThreadPoolExecutor() as pool:
+        yield {name: pool.submit(story, company) for name, story in STORIES.items()}

@@ -7,23 +7,20 @@ from collections.abc import Mapping
 import pytest
 
 from local.demo.acts import Run
-from local.simulators.slack import Fault
 from tests.system.company import Company
+from tests.system.stories import REFUSALS, Stories
 
-REFUSALS = 3
+Failed = Mapping[str, Run]
 
 
 @pytest.fixture(scope="module")
-def failed(company: Company) -> Mapping[str, Run]:
-    """Runs of the DAGs that fail, while Slack takes nothing at first."""
-    assert company.slack is not None
-    company.slack.fail(Fault(count=REFUSALS, status=500))
-    started = {dag_id: company.airflow.trigger(dag_id) for dag_id in ("worker_dies", "process_dies", "twelve_fail")}
-    return {dag_id: company.finish_dag(dag_id, run_id) for dag_id, run_id in started.items()}
+def failed(stories: Stories) -> Failed:
+    runs: Failed = stories["failing"].result()
+    return runs
 
 
 @pytest.mark.parametrize("dag_id", ["process_dies", "worker_dies"])
-def test_a_killed_task_is_told_once_as_a_process_that_died(company: Company, failed: Mapping[str, Run], dag_id: str) -> None:
+def test_a_killed_task_is_told_once_as_a_process_that_died(company: Company, failed: Failed, dag_id: str) -> None:
     run = failed[dag_id]
 
     assert run.failed() == ["killed"]
@@ -32,7 +29,7 @@ def test_a_killed_task_is_told_once_as_a_process_that_died(company: Company, fai
     assert "the process died" in message
 
 
-def test_twelve_failed_tasks_are_told_in_one_message(company: Company, failed: Mapping[str, Run]) -> None:
+def test_twelve_failed_tasks_are_told_in_one_message(company: Company, failed: Failed) -> None:
     run = failed["twelve_fail"]
 
     assert len(run.failed()) == 12
@@ -42,7 +39,7 @@ def test_twelve_failed_tasks_are_told_in_one_message(company: Company, failed: M
     assert "the process died" not in message
 
 
-def test_a_slack_that_fails_at_first_gets_the_messages_later(company: Company, failed: Mapping[str, Run]) -> None:
+def test_a_slack_that_fails_at_first_gets_the_messages_later(company: Company, failed: Failed) -> None:
     assert company.slack is not None
     for run in failed.values():
         company.told(run.run_id)

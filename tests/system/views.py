@@ -39,7 +39,7 @@ class Gate:
         self._arrived.put(path)
         self._released.wait(_GATE_SECONDS)
 
-    def wait(self, seconds: float = 90) -> str:
+    def wait(self, seconds: float) -> str:
         """Block until the next call is held; its path.
 
         :raises queue.Empty: none came in time
