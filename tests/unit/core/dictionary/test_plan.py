@@ -21,7 +21,17 @@ from searchops.core.dictionary.model import (
     fingerprint_in,
     sha256,
 )
-from searchops.core.dictionary.plan import AssociationFailed, Outcome, Overtaken, Plan, Step, associated, plan, published
+from searchops.core.dictionary.plan import (
+    AssociationFailed,
+    Outcome,
+    Overtaken,
+    Plan,
+    Step,
+    associated,
+    plan,
+    plan_association,
+    published,
+)
 from searchops.core.errors import DataError, TransientError
 
 WANTED, OLD, OTHER = sha256(b"wanted"), sha256(b"old"), sha256(b"other")
@@ -99,6 +109,11 @@ SITUATIONS: Mapping[str, tuple[Step, str, Callable[[], Plan]]] = {
         "no reason given",
         lambda: plan(DICTIONARY, package(status="VALIDATION_FAILED"), None, []),
     ),
+    "a failed package of ours without any version that is available is published again": (
+        Step.PUBLISH,
+        "VALIDATION_FAILED",
+        lambda: plan(DICTIONARY, package(OLD, status="VALIDATION_FAILED", available=None), None, []),
+    ),
     "a package in transit is waited for": (
         Step.WAIT,
         "VALIDATING",
@@ -134,6 +149,11 @@ SITUATIONS: Mapping[str, tuple[Step, str, Callable[[], Plan]]] = {
         Step.ASSOCIATE,
         "ASSOCIATION_FAILED (Busy: try later)",
         lambda: plan(DICTIONARY, OURS, association("v1", "ASSOCIATION_FAILED", "Busy: try later"), []),
+    ),
+    "an association that failed without a word is tried again": (
+        Step.ASSOCIATE,
+        "ASSOCIATION_FAILED (no reason given)",
+        lambda: plan(DICTIONARY, OURS, association("v1", "ASSOCIATION_FAILED"), []),
     ),
     "an association in transit is waited for": (
         Step.WAIT,
@@ -210,6 +230,17 @@ def test_a_package_that_is_being_deleted_is_an_error_that_says_where_to_name_ano
         plan(DICTIONARY, package(WANTED, status=status), ON, [])
 
 
+@pytest.mark.parametrize(
+    ("found", "version"),
+    [(package(OLD), "v9"), (package(WANTED, available="v9"), "v9")],
+    ids=["other content", "lagging history"],
+)
+def test_a_domain_on_a_version_of_which_nothing_is_known_is_looked_at_again(found, version):
+    planned = plan_association(DICTIONARY, found, association(version))
+
+    assert planned == Plan(Step.WAIT, "the history of F1 does not list v9, which products uses, yet")
+
+
 # -- waiting for a version -----------------------------------------------------------------------------------------------------
 
 
@@ -227,6 +258,11 @@ def test_a_package_that_is_being_deleted_is_an_error_that_says_where_to_name_ano
 )
 def test_a_publication_is_waited_for_until_the_available_version_holds_the_content(found, outcome):
     assert published(WANTED, "v1", found) is outcome
+
+
+@pytest.mark.parametrize("status", ["COPYING", "VALIDATING"])
+def test_a_package_in_transit_says_nothing_whatever_version_it_shows(status):
+    assert published(WANTED, "v7", package(OLD, status=status)) is Outcome.WAITING
 
 
 def test_a_publication_over_which_others_published_other_bytes_is_overtaken():
@@ -274,6 +310,7 @@ def test_a_package_that_is_deleted_while_it_is_waited_for_is_an_error():
         (association("v1", "ASSOCIATING"), package(OLD, WANTED), Outcome.WAITING),
         (association("v2", "ASSOCIATING"), package(OLD, WANTED), Outcome.WAITING),
         (association("v3"), package(OLD, WANTED), Outcome.WAITING),
+        (association("v1"), package(OLD), Outcome.WAITING),
         (association("v2"), package(OLD, WANTED), Outcome.DONE),
         (association("v3"), package(OLD, WANTED, WANTED), Outcome.DONE),
         (association("v2"), package(OLD, WANTED, OTHER), Outcome.DONE),
