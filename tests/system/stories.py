@@ -18,6 +18,7 @@ Stories = Mapping[str, "Future[Any]"]
 RETRIES = 3
 PATIENCE_SECONDS = 240  # for a machine that is busy with other things
 REFUSALS = 3
+KILLED = "opening what this task closed"
 
 
 def failing(company: Company) -> Mapping[str, Run]:
@@ -110,12 +111,14 @@ def marked(company: Company) -> Marked:
     gate = company.views.hold("marked", "/_open")
     second = company.start("marked")
     gate.wait(PATIENCE_SECONDS)
-    apply = company.airflow.task_instances(dag_id, second)
+    instances = company.airflow.task_instances(dag_id, second)
+    pid = next(task["pid"] for task in instances if task["task_id"] == "marked-words.apply")
     company.airflow.set_task_state(dag_id, second, "marked-words.apply", "failed")
-    pid = next(task["pid"] for task in apply if task["task_id"] == "marked-words.apply")
+    # Once the task has been told to end it has some seconds, in which its call is answered after all.
+    wait_for(lambda: KILLED in company.airflow.log(dag_id, second, "marked-words.apply"), PATIENCE_SECONDS)
+    gate.let_through()
     wait_for(lambda: not company.lives(pid), PATIENCE_SECONDS)
     in_apply = company.finish(second, "marked")
-    gate.release()
     opened = [company.is_open(index) for index in ("marked-1", "marked-2")]
     closed = [call.path for call in company.views.calls("marked") if call.path.endswith("/_close")]
     return Marked(in_wait, in_apply, opened, closed, company.finish(company.start("marked"), "marked"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from local.demo.acts import Run
 from tests.system.company import Company
-from tests.system.stories import RETRIES, Closing, Marked, Stories
+from tests.system.stories import KILLED, RETRIES, Closing, Marked, Stories
 
 
 def test_a_wait_survives_the_kill_of_its_triggerer(stories: Stories) -> None:
@@ -53,7 +53,7 @@ def test_an_apply_that_is_marked_failed_opens_what_it_closed_and_closes_nothing_
     marked: Marked = stories["marked"].result()
 
     assert (marked.in_apply.state, marked.in_apply.failed()) == ("failed", ["marked-words.apply"])
-    assert "opening what this task closed" in marked.in_apply.log("marked-words.apply")
+    assert KILLED in marked.in_apply.log("marked-words.apply")
     assert marked.open_after_apply == [True, True]
     assert marked.closed == ["/marked/marked-1/_close"]
 

@@ -16,7 +16,7 @@ _GATE_SECONDS = 120
 
 
 class Gate:
-    """Holds calls back; one that is let go after that has never reached the node, its connection is reset.
+    """Holds calls back until they are lost (they never reach the node, their connection is reset) or let through.
 
     :param path: how the path of such a call ends, e.g. ``/_open``
     :param times: so many calls are held, later ones pass
@@ -28,6 +28,7 @@ class Gate:
         self._lock = threading.Lock()
         self._arrived: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._released = threading.Event()
+        self._through = False
 
     def takes(self, view: str, path: str) -> bool:
         with self._lock:
@@ -35,9 +36,11 @@ class Gate:
             self._left -= taken
         return taken
 
-    def hold(self, path: str) -> None:
+    def hold(self, path: str) -> bool:
+        """Hold a call; whether it is let through."""
         self._arrived.put(path)
         self._released.wait(_GATE_SECONDS)
+        return self._through
 
     def wait(self, seconds: float) -> str:
         """Block until the next call is held; its path.
@@ -46,7 +49,11 @@ class Gate:
         """
         return self._arrived.get(timeout=seconds)
 
-    def release(self) -> None:
+    def lose(self) -> None:
+        self._released.set()
+
+    def let_through(self) -> None:
+        self._through = True
         self._released.set()
 
 
@@ -78,8 +85,7 @@ class NodeViews:
     def _forward(self, request: Request) -> Response:
         view, path = request.parameters["view"], request.parameters["path"]
         for gate in self._gates:
-            if gate.takes(view, f"/{path}"):
-                gate.hold(f"/{path}")
+            if gate.takes(view, f"/{path}") and not gate.hold(f"/{path}"):
                 raise ConnectionReset
         path = f"{view}-*" if path == "*" else path
         answer = self._http.request(
@@ -97,6 +103,6 @@ class NodeViews:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for gate in self._gates:
-            gate.release()
+            gate.lose()
         self._server.close()
         self._http.close()
