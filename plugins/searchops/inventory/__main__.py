@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,10 @@ def _write(value: Any, output: str) -> None:
         Path(output).write_text(text, encoding="utf-8")
 
 
+def _count(entries: Sized, one: str, several: str) -> str:
+    return f"{len(entries)} {one if len(entries) == 1 else several}"
+
+
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m searchops.inventory", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -72,8 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command == "pools":
         _write(pools(inventory), arguments.output or str(path.parent / "pools.json"))
     else:
-        counts = {section: len(getattr(inventory, section)) for section in ("domains", "packages", "indexes")}
-        print(f"{inventory.file}: {', '.join(f'{number} {section}' for section, number in counts.items())}, no mistakes")
+        counts = (
+            _count(inventory.domains, "domain", "domains"),
+            _count(inventory.packages, "package", "packages"),
+            _count(inventory.indexes, "index", "indexes"),
+        )
+        print(f"{inventory.file}: {', '.join(counts)}, no mistakes")
     return 0
 
 

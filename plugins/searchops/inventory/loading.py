@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from searchops.inventory.document import Document, DocumentError, parse
 from searchops.inventory.messages import explain, found, path_text, suggestion
-from searchops.inventory.models import DELETES, Defaults, Domain, DomainEntry, File, Index, IndexEntry, Package, PackageEntry
+from searchops.inventory.models import DELETES, Defaults, Domain, DomainEntry, File, Index, IndexEntry, Notice, Package, PackageEntry
 from searchops.inventory.types import IndexName, Key
 
 Section: TypeAlias = Literal["packages", "domains", "indexes"]
@@ -27,16 +27,20 @@ _INDEX_NAME: TypeAdapter[str] = TypeAdapter(IndexName)
 
 
 class InventoryError(ValueError):
-    """The file as a whole can't be used: it is missing, is not YAML, is not a mapping or gives a key twice."""
+    """The file as a whole can't be used: it is missing, is not YAML, is not a mapping or gives a section twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class BrokenEntry:
-    """An entry that can't be used, with complete sentences that say why (each begins with file and path)."""
+    """An entry that can't be used, with complete sentences that say why (each begins with file and path).
+
+    :param notice: for a domain, when and where to tell of it: what of that could be read all the same
+    """
 
     section: str
     key: str
     errors: tuple[str, ...]
+    notice: Notice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +198,28 @@ class _Reader:
         for key, raw in self.raw[name].items():
             try:
                 self.check_key(name, key)
+                self.refuse_repeated(name, key)
                 good[key] = build(key, raw)
             except _Refused as refused:
-                self.broken[name, str(key)] = BrokenEntry(name, str(key), tuple(dict.fromkeys(refused.sentences)))
+                notice = self.notice(raw) if name == "domains" else None
+                self.broken[name, str(key)] = BrokenEntry(name, str(key), tuple(dict.fromkeys(refused.sentences)), notice)
         return good
+
+    def refuse_repeated(self, *path: str) -> None:
+        """Refuse an entry, or a section that has none, that gives a key twice."""
+        sentences = [text for at, texts in self.document.repeated.items() if at[: len(path)] == path for text in texts]
+        if sentences:
+            raise _Refused(self.say(path, text) for text in sentences)
+
+    def notice(self, raw: Any) -> Notice | None:
+        """Each value that is good by itself, of the entry or else of ``defaults``; None where no bucket is known."""
+        values = {name: getattr(self.defaults, name) for name in _INHERITED if name in Notice.model_fields and self.defaults}
+        for name in Notice.model_fields if isinstance(raw, dict) else ():
+            try:
+                values |= Notice.model_validate({"bucket": "unknown", **{name: raw[name]}}).model_dump(include={name})
+            except (KeyError, ValidationError):
+                continue
+        return Notice.model_validate(values) if values.get("bucket") else None
 
     def check_key(self, section: str, key: Any) -> None:
         try:
@@ -209,6 +231,7 @@ class _Reader:
         """None when the section is wrong; ``general`` then says why."""
         raw = self.document.data.get("defaults")
         try:
+            self.refuse_repeated("defaults")
             return self.check(("defaults",), Defaults, {} if raw is None else raw)
         except _Refused as refused:
             self.general.extend(refused.sentences)

@@ -289,6 +289,16 @@ class Domain(_DomainFields):
         return f"dictionary_sync_{self.key}"
 
 
+class Notice(Model):
+    """When a domain that can't be used is spoken of, and where."""
+
+    schedule: Cron | None = None
+    timezone: TimeZone = "UTC"
+    aws_conn_id: ConnectionId = "aws_default"
+    slack_conn_id: ConnectionId = "slack_default"
+    bucket: Bucket
+
+
 class File(Model):
     """Inventory of searchops: the AWS resources that its DAGs look after."""
 

@@ -252,6 +252,9 @@ def test_entries_yields_the_good_and_the_broken_ones(read: Read) -> None:
     ("text", "message"),
     [
         ("a: [", "is not YAML"),
+        ("domains:\n\ta: 1", "is not YAML: found a tab before the text of line 2; YAML indents with spaces"),
+        ("domains:\n  a:\n    b: 1\n  \tc: 1", "is not YAML: found a tab before the text of line 4; YAML indents with spaces"),
+        ("domains:\n  a:\t@b", "is not YAML: found character that cannot start any token in line 2"),
         ("- a", "expected a mapping"),
         ("", "expected a mapping"),
         ("domains: {}\ndomains: {}", 'the key "domains" is given twice, in lines 1 and 2'),
