@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256
 from typing import Any, Literal, TypeVar, overload
 
 from airflow.sdk import DAG, BaseOperator, Context, CronTriggerTimetable
 from airflow.sdk.exceptions import AirflowFailException
 
-from searchops.inventory import BrokenEntry, Domain, Index, InventoryError, Package, inventory
+from searchops.inventory import BrokenEntry, Domain, Index, InventoryError, Notice, Package, inventory
+from searchops.notifications.slack import FailureNotifier
+from searchops.reporting import reporting
 
 T = TypeVar("T")
 
@@ -21,14 +24,27 @@ INVENTORY_DAG_ID = "searchops_inventory"
 
 
 class ConfigErrorOperator(BaseOperator):
-    """Fail with what is wrong in the inventory. Trying again would not help, so nothing is tried again."""
+    """Fail with what is wrong in the inventory. Trying again would not help, so nothing is tried again.
 
-    def __init__(self, *, errors: Iterable[str], **kwargs: Any) -> None:
+    :param notice: where a report of the failure is left
+    """
+
+    def __init__(self, *, errors: Iterable[str], notice: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.errors = list(errors)
+        self.notice = dict(notice) if notice else None
 
     def execute(self, context: Context) -> None:
-        raise AirflowFailException("\n".join(self.errors))
+        with self.reporting(context):
+            raise AirflowFailException("\n".join(self.errors))
+
+    def reporting(self, context: Context) -> AbstractContextManager[None]:
+        return reporting(context, self.s3, self.notice["bucket"]) if self.notice else nullcontext()
+
+    def s3(self) -> Any:
+        from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+        return AwsBaseHook(aws_conn_id=(self.notice or {})["aws_conn_id"], client_type="s3").conn
 
 
 @overload
@@ -62,12 +78,13 @@ def dag_for(
     A domain's DAG has the domain's schedule in the domain's time zone.
 
     :param from_entry: further arguments of the DAG that depend on the entry; not called for a broken one
-    :param dag_kwargs: arguments of the DAG that do not; a quarantine DAG takes over ``tags`` alone
+    :param dag_kwargs: arguments of the DAG that do not; a quarantine DAG takes over ``tags`` alone, but keeps the domain's schedule
+        and tells Slack, because a nightly run that does not happen is a failure too
     """
 
     def build(wire: Callable[[T], object]) -> DAG:
         if isinstance(entry, BrokenEntry):
-            return quarantine(dag_id, entry.errors, tags=dag_kwargs.get("tags") or ())
+            return quarantine(dag_id, entry.errors, tags=dag_kwargs.get("tags") or (), notice=entry.notice)
         settings = {"schedule": _schedule(entry), **dag_kwargs, **(from_entry(entry) if from_entry else {})}
         with DAG(dag_id=dag_id, **settings) as dag:  # noqa: AIR002 - it is in the settings
             wire(entry)
@@ -77,23 +94,26 @@ def dag_for(
 
 
 def _schedule(entry: object) -> CronTriggerTimetable | None:
-    if isinstance(entry, Domain) and entry.schedule:
+    if isinstance(entry, Domain | Notice) and entry.schedule:
         return CronTriggerTimetable(entry.schedule, timezone=entry.timezone)
     return None
 
 
-def quarantine(dag_id: str, errors: Iterable[str], tags: Iterable[str] = ()) -> DAG:
-    """A DAG without a schedule that says what is wrong, on its page and when it is run."""
+def quarantine(dag_id: str, errors: Iterable[str], tags: Iterable[str] = (), notice: Notice | None = None) -> DAG:
+    """A DAG that says what is wrong: on its page, when it is run, and by the notice on the schedule that it would have had."""
     errors = list(errors)
     listed = "\n".join(f"    {error}" for error in errors)
+    told = notice.model_dump(include={"bucket", "slack_conn_id", "aws_conn_id"}) if notice and notice.bucket else {}
     with DAG(
         dag_id=_valid_dag_id(dag_id),
-        schedule=None,
+        schedule=_schedule(notice),
+        catchup=False,
+        on_failure_callback=FailureNotifier(**told) if told else None,
         tags={"config-error", *tags},
         doc_md="This DAG can't be built until the inventory is mended (`python -m searchops.inventory check` shows the same):\n\n"
         f"{listed}\n\nIt is back after the next parse of its file.\n",
     ) as dag:
-        ConfigErrorOperator(task_id="config_error", errors=errors, retries=0)
+        ConfigErrorOperator(task_id="config_error", errors=errors, notice=told, retries=0)
     return dag
 
 

@@ -22,6 +22,8 @@ def test_a_quarantined_dag_fails_with_what_is_wrong(company: Company) -> None:
     assert (run.state, run.failed()) == ("failed", ["config_error"])
     assert "domains.broken.packages" in run.log("config_error")
     assert "no-such-words" in run.log("config_error")
+    (message,) = company.told(run.run_id)
+    assert "no-such-words" in message
 
 
 def test_airflow_tells_which_pool_a_task_lacks(company: Company) -> None:

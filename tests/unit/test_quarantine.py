@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk._shared.module_loading import find_path_from_directory
@@ -16,6 +17,7 @@ from airflow.sdk.plugins_manager import AirflowPlugin
 from airflow.serialization.serialized_objects import DagSerialization
 
 from searchops.inventory import project_root
+from searchops.notifications.slack import FailureNotifier
 
 DAG_FILE = '''
 """A DAG file as the project's own: safe mode of airflow looks for the two words."""
@@ -79,9 +81,49 @@ def test_only_the_dag_of_the_wrong_entry_is_quarantined(parse: Parse) -> None:
     assert (good.task_ids, good.description, good.max_active_runs) == (["words"], "good", 1)
     assert (good.timetable.expression, str(good.timetable.timezone)) == ("0 3 * * *", "Asia/Tokyo")
     message = 'include/searchops.yaml: domains.bad.timezone: "Asia/Tokio" is not a time zone such as Asia/Tokyo or UTC (line 7)'
-    assert failure(bad) == message
+    assert bad.get_task("config_error").errors == [message]
     assert message in (bad.doc_md or "")
-    assert (bad.schedule, bad.tags) == (None, {"config-error", "sync"})
+    assert bad.tags == {"config-error", "sync"}
+
+
+def test_a_quarantined_domain_fails_and_tells_at_the_time_of_its_sync(parse: Parse) -> None:
+    bad = parse("""
+        defaults: {region: ap-northeast-1, bucket: example-bucket, slack_conn_id: alarms}
+        domains:
+          bad: {opensearch_conn_id: x, schedule: "0 3 * * *", timezone: Asia/Tokyo, packages: [no-such-words], bucket: other-bucket}
+    """)["sync_bad"]
+
+    assert (bad.timetable.expression, str(bad.timetable.timezone), bad.catchup) == ("0 3 * * *", "Asia/Tokyo", False)
+    (notifier,) = [bad.on_failure_callback] if isinstance(bad.on_failure_callback, FailureNotifier) else bad.on_failure_callback
+    assert (notifier.bucket, notifier.slack_conn_id) == ("other-bucket", "alarms")
+
+
+@pytest.mark.parametrize("wrong", ["schedule: daily at three", "bucket: A_B", "defaults: {bucket: A_B}"])
+def test_a_quarantined_domain_keeps_what_of_schedule_and_notice_is_sound(parse: Parse, wrong: str) -> None:
+    entry = {"opensearch_conn_id": "x", "schedule": "0 3 * * *", "bucket": "example-bucket"}
+    text = {"defaults": {"region": "ap-northeast-1"}, "domains": {"bad": entry}}
+    (text if "defaults" in wrong else entry).update(yaml.safe_load(wrong))
+
+    bad = parse(yaml.safe_dump(text))["sync_bad"]
+
+    assert "config-error" in bad.tags
+    assert (bad.schedule is None) == wrong.startswith("schedule")
+    assert (bad.on_failure_callback is None) == wrong.startswith("bucket")
+
+
+def test_a_key_given_twice_breaks_the_entry_that_it_is_in_alone(parse: Parse) -> None:
+    dags = parse("""
+        defaults: {region: ap-northeast-1, bucket: example-bucket}
+        domains:
+          good: {opensearch_conn_id: x}
+          bad:
+            opensearch_conn_id: x
+            opensearch_conn_id: y
+    """)
+
+    assert "config-error" not in dags["sync_good"].tags
+    message = 'include/searchops.yaml: domains.bad: the key "opensearch_conn_id" is given twice, in lines 6 and 7; keep one of them (line 5)'
+    assert dags["sync_bad"].get_task("config_error").errors == [message]
 
 
 def test_the_dag_comes_back_when_the_entry_is_mended(parse: Parse) -> None:

@@ -6,7 +6,20 @@ Used by DAG files: imports neither Airflow nor a client of AWS or OpenSearch.
 from __future__ import annotations
 
 from searchops.inventory.loading import BrokenEntry, Inventory, InventoryError, inventory, inventory_path, load, project_root
-from searchops.inventory.models import Defaults, Domain, HandOver, Id, Index, Kind, Package, Preview, Probe, Version, Waits
+from searchops.inventory.models import (
+    Defaults,
+    Domain,
+    HandOver,
+    Id,
+    Index,
+    Kind,
+    Notice,
+    Package,
+    Preview,
+    Probe,
+    Version,
+    Waits,
+)
 
 __all__ = [
     "BrokenEntry",
@@ -18,6 +31,7 @@ __all__ = [
     "Inventory",
     "InventoryError",
     "Kind",
+    "Notice",
     "Package",
     "Preview",
     "Probe",

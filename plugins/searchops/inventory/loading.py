@@ -13,7 +13,18 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from searchops.inventory.document import Document, DocumentError, parse
 from searchops.inventory.messages import explain, found, path_text, suggestion
-from searchops.inventory.models import DELETES, Defaults, Domain, DomainEntry, File, Index, IndexEntry, Notice, Package, PackageEntry
+from searchops.inventory.models import (
+    DELETES,
+    Defaults,
+    Domain,
+    DomainEntry,
+    File,
+    Index,
+    IndexEntry,
+    Notice,
+    Package,
+    PackageEntry,
+)
 from searchops.inventory.types import IndexName, Key
 
 Section: TypeAlias = Literal["packages", "domains", "indexes"]
@@ -211,15 +222,15 @@ class _Reader:
         if sentences:
             raise _Refused(self.say(path, text) for text in sentences)
 
-    def notice(self, raw: Any) -> Notice | None:
-        """Each value that is good by itself, of the entry or else of ``defaults``; None where no bucket is known."""
-        values = {name: getattr(self.defaults, name) for name in _INHERITED if name in Notice.model_fields and self.defaults}
+    def notice(self, raw: Any) -> Notice:
+        """Each value that is good by itself, of the entry or else of ``defaults``."""
+        values = self.defaults.model_dump(include=set(Notice.model_fields)) if self.defaults else {}
         for name in Notice.model_fields if isinstance(raw, dict) else ():
             try:
-                values |= Notice.model_validate({"bucket": "unknown", **{name: raw[name]}}).model_dump(include={name})
+                values |= Notice.model_validate({name: raw[name]}).model_dump(include={name})
             except (KeyError, ValidationError):
                 continue
-        return Notice.model_validate(values) if values.get("bucket") else None
+        return Notice.model_validate(values)
 
     def check_key(self, section: str, key: Any) -> None:
         try:

@@ -296,7 +296,7 @@ class Notice(Model):
     timezone: TimeZone = "UTC"
     aws_conn_id: ConnectionId = "aws_default"
     slack_conn_id: ConnectionId = "slack_default"
-    bucket: Bucket
+    bucket: Bucket | None = None
 
 
 class File(Model):

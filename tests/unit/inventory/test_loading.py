@@ -265,6 +265,39 @@ def test_a_file_that_does_not_mean_one_thing_raises(read: Read, text: str, messa
         read(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        ("packages: {aaa: {kind: stopwords, source: x.txt, source: y.txt}, bbb: {kind: stopwords, source: x.txt}}", ["aaa"]),
+        (
+            "packages: {aaa: {kind: stopwords, source: x.txt}, bbb: {kind: stopwords, source: x.txt}, aaa: {kind: stopwords, source: x.txt}}",
+            ["aaa"],
+        ),
+        (
+            "packages: {aaa: &a {kind: stopwords, source: x.txt, source: y.txt}, bbb: *a, ccc: {kind: stopwords, source: x.txt}}",
+            ["aaa", "bbb"],
+        ),
+        ("packages: &a {aaa: *a}", ["aaa"]),
+        ("domains: {aaa: {opensearch_conn_id: x, preview: {min_rbo: 0, min_rbo: 1}}}", ["aaa"]),
+    ],
+)
+def test_a_key_given_twice_breaks_every_entry_that_holds_it_and_no_other(read: Read, text: str, broken: list[str]) -> None:
+    found = read(DEFAULTS + text)
+
+    assert [entry.key for entry in found.broken] == broken
+    if "&a {aaa" not in text:
+        assert all("is given twice, in lines" in entry.errors[0] for entry in found.broken)
+
+
+def test_a_key_given_twice_in_the_defaults_breaks_what_relies_on_them(read: Read) -> None:
+    found = read("defaults: {region: ap-northeast-1, region: eu-west-1}\ndomains: {one: {opensearch_conn_id: x}}")
+
+    (entry,) = found.broken
+    assert entry.errors == (
+        'include/searchops.yaml: defaults: the key "region" is given twice, in lines 1 and 1; keep one of them (line 1)',
+    )
+
+
 def test_a_missing_file_raises_with_its_full_path(tmp_path: Path) -> None:
     with pytest.raises(InventoryError, match=f"^{tmp_path}/include/searchops.yaml: .*No such file"):
         load(tmp_path / "include/searchops.yaml")
