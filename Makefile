@@ -1,7 +1,7 @@
 # Each target does the set-up that it needs; when nothing is to do, that takes less than a second.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status demo test test-unit lint bench screenshots lock clean
+.PHONY: help setup environment up down status demo test test-unit lint bench screenshots lock clean
 
 BIN := .venv/bin
 # The first Python that runs and fits; a name on PATH alone may be a shim of a version that is not installed.
@@ -9,11 +9,19 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,\
 	$(shell $(name) -c 'import sys; 0 if (3, 11) <= sys.version_info < (3, 14) else sys.exit(1)' 2>/dev/null && echo $(name))) python3)
 PYTEST := $(BIN)/pytest -p no:cacheprovider
 
+define bootstrap
+@python="$(PYTHON)"; $$python -c '' 2>/dev/null || { echo "error: Python 3.11, 3.12 or 3.13 is needed, $$python does not run:" \
+	"install one (Debian 12: apt-get install python3.11 python3.11-venv)" >&2; exit 1; }; $$python local/bootstrap.py
+endef
+
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: ## make .venv from the lock and fetch the engines
-	@$(PYTHON) local/bootstrap.py
+	$(bootstrap)
+
+environment: # .venv alone: what needs no engine asks for no JDK and no Maven
+	$(bootstrap) --without-engines
 
 up: setup ## start the local cloud and leave it running; prints the URL of the Airflow UI and the login
 	@$(BIN)/python -m local up
@@ -24,7 +32,9 @@ status: ## tell what of the local cloud runs
 down: ## stop the local cloud
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local down; else echo "nothing runs"; fi
 
-demo: setup ## run the demo on real engines; ACTS=dictionary for the acts of one job
+demo: ## run the demo on real engines; ACTS=dictionary for the acts of one job
+	@rm -f build/demo.json # a set-up that fails must not leave the result of an earlier run
+	@$(MAKE) --no-print-directory setup
 	@$(BIN)/python -m local.demo $(if $(ACTS),--acts $(ACTS))
 
 test: setup ## run all tests, those against the real engines included
@@ -32,10 +42,10 @@ test: setup ## run all tests, those against the real engines included
 	$(PYTEST) tests/unit -n 2 --cov --cov-report=
 	$(PYTEST) tests/integration tests/system -n 0 --cov --cov-append --cov-report=term
 
-test-unit: setup ## run the quick tests, which need no engine
+test-unit: environment ## run the quick tests, which need no engine
 	$(PYTEST) tests/unit -n 2
 
-lint: setup ## check style, types, the dependency rule and the inventory
+lint: environment ## check style, types, the dependency rule and the inventory
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -49,7 +59,7 @@ screenshots: setup ## take the documents' pictures of the Airflow UI anew; needs
 	@$(BIN)/uv pip install -q --target build/screenshots/python -r docs/requirements.txt -c constraints.txt
 	@PYTHONPATH=build/screenshots/python $(BIN)/python -m docs.screenshots
 
-lock: setup ## write constraints.txt anew from the requirements
+lock: environment ## write constraints.txt anew from the requirements
 	$(BIN)/uv pip compile --universal --python-version 3.11 requirements-dev.txt -o constraints.txt \
 		--custom-compile-command "make lock" --quiet
 

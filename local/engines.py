@@ -37,6 +37,9 @@ has.native.controller=false
 """
 
 
+MAVEN_MISSING = "Maven is missing: install it (Debian: apt-get install maven; macOS: brew install maven)"
+
+
 class EngineMissing(RuntimeError):
     """An engine cannot be had; the message says what to install or to do."""
 
@@ -76,10 +79,10 @@ def opensearch_jdk() -> Jdk:
 
 
 def missing_prerequisites() -> list[str]:
-    """Return one line for each thing that has to be installed before the engines can be fetched and run."""
+    """Return one line for each thing that has to be installed before the engines can run; Maven only while one is to be fetched."""
     missing = []
-    if shutil.which("mvn") is None:
-        missing.append("Maven is missing: install it (Debian: apt-get install maven; macOS: brew install maven)")
+    if not _opensearch_folder().is_dir() and shutil.which("mvn") is None:
+        missing.append(MAVEN_MISSING)
     try:
         opensearch_jdk()
     except RuntimeError as error:
@@ -89,7 +92,11 @@ def missing_prerequisites() -> list[str]:
 
 def opensearch_home() -> Path:
     """Return the unpacked OpenSearch with kuromoji; the first call fetches it (160 MB)."""
-    return _cached(f"opensearch-{OPENSEARCH_VERSION}", _unpack_opensearch)
+    return _cached(_opensearch_folder(), _unpack_opensearch)
+
+
+def _opensearch_folder() -> Path:
+    return cache_directory() / f"opensearch-{OPENSEARCH_VERSION}"
 
 
 def _unpack_opensearch(target: Path) -> None:
@@ -108,13 +115,13 @@ def _unpack_opensearch(target: Path) -> None:
     shutil.rmtree(target / "unpacked")
 
 
-def _cached(name: str, unpack: Callable[[Path], None]) -> Path:
+def _cached(home: Path, unpack: Callable[[Path], None]) -> Path:
     """Return a folder of the cache, filled by `unpack` under another name first: an interrupted unpack is never used."""
-    home = cache_directory() / name
     if home.is_dir():
         return home
-    with tempfile.TemporaryDirectory(dir=make_cache_directory(), prefix=f".{name}-", ignore_cleanup_errors=True) as temporary:
-        fresh = Path(temporary) / name
+    cache = make_cache_directory()
+    with tempfile.TemporaryDirectory(dir=cache, prefix=f".{home.name}-", ignore_cleanup_errors=True) as temporary:
+        fresh = Path(temporary) / home.name
         fresh.mkdir()
         unpack(fresh)
         try:
@@ -128,7 +135,7 @@ def _cached(name: str, unpack: Callable[[Path], None]) -> Path:
 def _maven_copy(directory: Path, *coordinates: str) -> list[Path]:
     """Let Maven resolve artifacts (through its own settings and repository) and copy them into a folder."""
     if shutil.which("mvn") is None:
-        raise EngineMissing(missing_prerequisites()[0])
+        raise EngineMissing(MAVEN_MISSING)
     for coordinate in coordinates:
         print(f"Maven: {coordinate}", file=sys.stderr, flush=True)
         command = ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={coordinate}", f"-DoutputDirectory={directory}"]
