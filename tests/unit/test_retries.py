@@ -6,7 +6,7 @@ import pickle
 from datetime import timedelta
 
 import pytest
-from airflow.sdk import DAG, BaseOperator, ExceptionRetryPolicy, RetryAction
+from airflow.sdk import DAG, BaseOperator, RetryAction
 from airflow.serialization.serialized_objects import DagSerialization
 
 from searchops.core.errors import DataError, TransientError
@@ -16,7 +16,7 @@ COPIES = {
     "itself": lambda policy: policy,
     "deep copy": copy.deepcopy,
     "pickled": lambda policy: pickle.loads(pickle.dumps(policy)),  # noqa: S301
-    "serialised": lambda policy: ExceptionRetryPolicy.deserialize(json.loads(json.dumps(policy.serialize()))),
+    "serialised": lambda policy: type(policy).deserialize(json.loads(json.dumps(policy.serialize()))),
 }
 
 
@@ -28,10 +28,10 @@ class Drift(DataError):
 def test_the_policy_fails_data_errors_and_retries_transient_ones_in_every_form_that_airflow_gives_it(copied):
     policy = copied(retry_policy(timedelta(seconds=7)))
 
-    drift, busy, bug = (policy.evaluate(error, 1, 3) for error in (Drift("x"), TransientError("x"), KeyError("x")))
+    drift, busy, bug = (policy.evaluate(error, 2, 3) for error in (Drift("x"), TransientError("x"), KeyError("x")))
 
     assert drift.action is RetryAction.FAIL
-    assert (busy.action, busy.retry_delay) == (RetryAction.RETRY, timedelta(seconds=7))
+    assert (busy.action, busy.retry_delay) == (RetryAction.RETRY, timedelta(seconds=14))
     assert bug.action is RetryAction.DEFAULT
 
 
@@ -42,5 +42,7 @@ def test_a_dag_that_uses_the_policy_can_be_serialised():
     json.dumps(DagSerialization.to_dict(dag))
 
 
-def test_a_transient_error_is_tried_again_after_thirty_seconds_unless_told_otherwise():
-    assert RETRY_POLICY.evaluate(TransientError("x"), 1, 3).retry_delay == timedelta(seconds=30)
+def test_a_transient_error_is_tried_again_after_thirty_seconds_unless_told_otherwise_and_then_ever_more_slowly():
+    delays = [RETRY_POLICY.evaluate(TransientError("x"), number, 9).retry_delay for number in (1, 2, 3, 4, 5, 6, 10_000)]
+
+    assert delays == [timedelta(seconds=seconds) for seconds in (30, 60, 120, 240, 300, 300, 300)]
