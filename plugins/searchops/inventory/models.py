@@ -103,15 +103,19 @@ class Package(PackageEntry):
 class Probe(Model):
     """A text whose tokens, by a named analyzer of the index, have to contain the given ones."""
 
-    text: Text
-    analyzer: Text
-    contains: Annotated[tuple[Text, ...], Field(min_length=1)]
+    text: Text = Field(description="What somebody searches for.")
+    analyzer: Text = Field(description="Name of an analyzer of the index.")
+    contains: Annotated[tuple[Text, ...], Field(min_length=1)] = Field(
+        description="Tokens that have to be among those of the text."
+    )
 
 
 class Id(Model):
     """How a document's id is made: from attributes, from the input position (object key, ETag, row) or from the content."""
 
-    scheme: Literal["attributes", "position", "content"] = "attributes"
+    scheme: Literal["attributes", "position", "content"] = Field(
+        default="attributes", description="What the id is made of; content only where equal documents are one document."
+    )
     attributes: tuple[Text, ...] = Field(
         default=(), description="Names of the attributes, in order; two make pk|sk as Ingestion does."
     )
@@ -130,7 +134,7 @@ class Id(Model):
 class Version(Model):
     """Which of two writes of a document is the newer one."""
 
-    scheme: Scheme
+    scheme: Scheme = Field(description="What tells the newer of two writes.")
     attribute: Text | None = Field(
         default=None, description="For attribute: a whole number that every writer of the item increases."
     )
@@ -158,7 +162,7 @@ class IndexEntry(Model):
 
     domain: Key = Field(description="Key of the domain that holds the index.")
     body: ProjectPath | None = Field(
-        default=None, description="JSON file with settings and mappings, to create or rebuild the index."
+        default=None, description="No effect yet. JSON file with settings and mappings, to create or rebuild the index."
     )
     on_search_time_use: Literal["report", "reopen"] = Field(
         default="report",
@@ -180,9 +184,13 @@ class IndexEntry(Model):
         le=36_500,
         description="Days after which a tombstone is swept; without it tombstones stay.",
     )
-    hand_over: HandOver | None = None
-    probes: tuple[Probe, ...] = ()
-    queries: ProjectPath | None = Field(default=None, description="YAML file with the searches that a preview compares.")
+    hand_over: HandOver | None = Field(
+        default=None, description="No effect yet. Where documents go that the cluster does not take in time."
+    )
+    probes: tuple[Probe, ...] = Field(default=(), description="Searches that have to work after every dictionary sync.")
+    queries: ProjectPath | None = Field(
+        default=None, description="No effect yet. YAML file with the searches that a preview compares."
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -234,7 +242,7 @@ class Index(IndexEntry):
 class Preview(Model):
     """From where on a person has to look at what a dictionary would change."""
 
-    max_changed_documents: int = Field(strict=True, ge=0)
+    max_changed_documents: int = Field(strict=True, ge=0, description="Documents whose tokens may change without a person.")
     min_rbo: float = Field(ge=0, le=1, allow_inf_nan=False, description="Rank-biased overlap of the results before and after.")
 
 
@@ -253,9 +261,9 @@ class _DomainFields(Model):
     )
     timezone: TimeZone = Field(default="UTC", description="Time zone of the schedule.")
     deadline: Duration = Field(default=timedelta(hours=6), description="A sync that takes longer is reported, e.g. 2h.")
-    approval: Flag = Field(default=False, description="A person approves before a dictionary is published.")
-    preview: Preview | None = None
-    waits: Waits = Waits()
+    approval: Flag = Field(default=False, description="No effect yet. A person approves before a dictionary is published.")
+    preview: Preview | None = Field(default=None, description="No effect yet. From where on a person has to look at a change.")
+    waits: Waits = Field(default=Waits(), description="How long a sync waits for the service.")
 
 
 class DomainEntry(_DomainFields):
