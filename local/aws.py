@@ -1,4 +1,4 @@
-"""Amazon's services of the local cloud: moto's server for S3, IAM, STS and SNS, and the environment that leads boto3 to it."""
+"""Amazon's services of the local cloud: moto's server for S3, SQS, Lambda settings, IAM, STS and SNS, and the environment that leads boto3 to it."""
 
 from __future__ import annotations
 
@@ -47,6 +47,8 @@ def client_environment(endpoints: Mapping[str, str]) -> dict[str, str]:
     return {
         "AWS_ENDPOINT_URL": endpoints.get("aws", NOWHERE),
         "AWS_ENDPOINT_URL_OPENSEARCH": endpoints.get("packages", NOWHERE),
+        "AWS_ENDPOINT_URL_DYNAMODB": endpoints.get("dynamodb", NOWHERE),
+        "AWS_ENDPOINT_URL_DYNAMODB_STREAMS": endpoints.get("dynamodb", NOWHERE),
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": REGION,

@@ -29,7 +29,7 @@ from local.processes import last_lines
 from local.supervisor import ProcessState
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVICES = ("opensearch", "aws", "packages", "slack", "airflow")
+SERVICES = ("opensearch", "aws", "dynamodb", "packages", "slack", "airflow")
 REQUIRES = {"packages": ("opensearch", "aws")}
 EXIT_ALREADY_UP = 3
 # Airflow takes 20-30 s on 2 cores, more while other things run.

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from local.jdk import Jdk, find_jdk
@@ -36,6 +36,19 @@ extended.plugins=
 has.native.controller=false
 """
 
+# Later versions name dependencies that do not resolve. Runs on Java 17 and newer, so the node's JDK serves it too.
+DYNAMODB_VERSION = "3.1.0"
+DYNAMODB_POM = f"""\
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>local</groupId><artifactId>dynamodb-local</artifactId><version>1</version>
+  <dependencies>
+    <dependency>
+      <groupId>software.amazon.dynamodb</groupId><artifactId>DynamoDBLocal</artifactId><version>{DYNAMODB_VERSION}</version>
+    </dependency>
+  </dependencies>
+</project>
+"""
 
 MAVEN_MISSING = "Maven is missing: install it (Debian: apt-get install maven; macOS: brew install maven)"
 
@@ -81,7 +94,8 @@ def opensearch_jdk() -> Jdk:
 def missing_prerequisites() -> list[str]:
     """Return one line for each thing that has to be installed before the engines can run; Maven only while one is to be fetched."""
     missing = []
-    if not _opensearch_folder().is_dir() and shutil.which("mvn") is None:
+    fetched = _opensearch_folder().is_dir() and _dynamodb_folder().is_dir()
+    if not fetched and shutil.which("mvn") is None:
         missing.append(MAVEN_MISSING)
     try:
         opensearch_jdk()
@@ -115,6 +129,33 @@ def _unpack_opensearch(target: Path) -> None:
     shutil.rmtree(target / "unpacked")
 
 
+def dynamodb_home() -> Path:
+    """Return the folder with DynamoDB Local's libraries; the first call fetches them (48 MB)."""
+    return _cached(_dynamodb_folder(), _fetch_dynamodb)
+
+
+def _dynamodb_folder() -> Path:
+    return cache_directory() / f"dynamodb-local-{DYNAMODB_VERSION}"
+
+
+def _fetch_dynamodb(target: Path) -> None:
+    project = target / "project"
+    project.mkdir()
+    (project / "pom.xml").write_text(DYNAMODB_POM, encoding="utf-8")
+    arguments = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={target}"]
+    _maven(f"DynamoDB Local {DYNAMODB_VERSION}", project, arguments)
+    shutil.rmtree(project)
+
+
+def fetch_all() -> None:
+    """Fetch what is not there yet.
+
+    :raises EngineMissing: Maven is missing or could not fetch it
+    """
+    opensearch_home()
+    dynamodb_home()
+
+
 def _cached(home: Path, unpack: Callable[[Path], None]) -> Path:
     """Return a folder of the cache, filled by `unpack` under another name first: an interrupted unpack is never used."""
     if home.is_dir():
@@ -133,22 +174,24 @@ def _cached(home: Path, unpack: Callable[[Path], None]) -> Path:
 
 
 def _maven_copy(directory: Path, *coordinates: str) -> list[Path]:
-    """Let Maven resolve artifacts (through its own settings and repository) and copy them into a folder."""
-    if shutil.which("mvn") is None:
-        raise EngineMissing(MAVEN_MISSING)
+    """Let Maven copy artifacts into a folder."""
     for coordinate in coordinates:
-        print(f"Maven: {coordinate}", file=sys.stderr, flush=True)
-        command = ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={coordinate}", f"-DoutputDirectory={directory}"]
         # In a folder without a pom.xml, so that no project of the user takes part.
-        answer = subprocess.run(
-            command, cwd=directory.parent, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
-        )
-        if answer.returncode != 0:
-            raise EngineMissing(
-                f"Maven could not fetch {coordinate} (`{' '.join(command)}`):\n{(answer.stdout + answer.stderr)[-2000:]}"
-            )
+        arguments = ["dependency:copy", f"-Dartifact={coordinate}", f"-DoutputDirectory={directory}"]
+        _maven(coordinate, directory.parent, arguments)
     return sorted(directory.iterdir())
 
 
+def _maven(what: str, directory: Path, arguments: Sequence[str]) -> None:
+    """Run Maven, which resolves artifacts through its own settings and repository."""
+    if shutil.which("mvn") is None:
+        raise EngineMissing(MAVEN_MISSING)
+    print(f"Maven: {what}", file=sys.stderr, flush=True)
+    command = ["mvn", "-q", "-B", *arguments]
+    answer = subprocess.run(command, cwd=directory, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if answer.returncode != 0:
+        raise EngineMissing(f"Maven could not fetch {what} (`{' '.join(command)}`):\n{(answer.stdout + answer.stderr)[-2000:]}")
+
+
 if __name__ == "__main__":
-    print(opensearch_home())
+    fetch_all()

@@ -33,7 +33,7 @@ def main() -> int:
     try:
         _make_environment()
         if with_engines:
-            engines.opensearch_home()
+            engines.fetch_all()
     except engines.EngineMissing as error:
         return _fail(str(error))
     except subprocess.CalledProcessError as error:

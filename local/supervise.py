@@ -18,6 +18,7 @@ from local.airflow import USER, AirflowStack, connections, create_stack
 from local.airflow_client import AirflowClient
 from local.aws import VARIABLES_TO_UNSET, client_environment, loopback_past_proxies, moto, without_inherited_settings
 from local.cloud import EXIT_ALREADY_UP, ROOT, AlreadyUp, Options, State, only_one
+from local.dynamodb import dynamodb_local
 from local.opensearch import OpenSearchNode
 from local.processes import LOOPBACK, Service, answers, free_port
 from local.supervisor import StopRequested, Supervisor
@@ -100,6 +101,8 @@ class CloudProcesses:
         engines = [self._node.prepare()] if self._node else []
         if url := endpoints.get("aws"):
             engines.append(moto(url, base, self._directory / "logs"))
+        if url := endpoints.get("dynamodb"):
+            engines.append(dynamodb_local(url, self._directory / "logs"))
         return engines
 
     def _simulators(self, endpoints: Mapping[str, str], base: Mapping[str, str]) -> list[Service]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from local.aws import VARIABLES_TO_UNSET
 from local.cloud import Cloud
@@ -13,11 +16,38 @@ from local.cloud import Cloud
 SPEED = 20.0
 
 
+def aws_client(cloud: Cloud, service: str, **options: Any) -> Any:
+    """A boto3 client of a cloud that this process's environment does not lead to."""
+    variables = cloud.environment
+    specific = f"AWS_ENDPOINT_URL_{service.upper()}"
+    return boto3.session.Session().client(
+        service,
+        region_name=variables["AWS_REGION"],
+        endpoint_url=variables.get(specific, variables["AWS_ENDPOINT_URL"]),
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+        **options,
+    )
+
+
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """Every engine and simulator, without Airflow."""
     with Cloud(tmp_path_factory.mktemp("cloud"), services=("opensearch", "aws", "packages", "slack"), speed=SPEED) as cloud:
         yield cloud
+
+
+@pytest.fixture(scope="session")
+def dynamodb_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """DynamoDB Local and moto's services."""
+    with Cloud(tmp_path_factory.mktemp("dynamodb"), services=("aws", "dynamodb")) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def dynamodb(dynamodb_cloud: Cloud) -> Any:
+    """A boto3 client of DynamoDB Local, for up to 100 threads at once."""
+    return aws_client(dynamodb_cloud, "dynamodb", config=Config(max_pool_connections=100))
 
 
 @pytest.fixture

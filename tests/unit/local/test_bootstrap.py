@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from local.cloud import ROOT
-from local.engines import OPENSEARCH_VERSION, missing_prerequisites
+from local.engines import DYNAMODB_VERSION, OPENSEARCH_VERSION, missing_prerequisites
 
 BOOTSTRAP = ROOT / "local" / "bootstrap.py"
 AS_ANOTHER_VERSION = """
@@ -80,12 +80,15 @@ def test_maven_is_asked_for_only_while_an_engine_is_to_be_fetched(bare: Path) ->
     assert missing.startswith("Maven is missing: install it")
 
     (bare / f"opensearch-{OPENSEARCH_VERSION}").mkdir(parents=True)
+    assert len(missing_prerequisites()) == 1, "DynamoDB Local is still to be fetched"
+    (bare / f"dynamodb-local-{DYNAMODB_VERSION}").mkdir()
 
     assert missing_prerequisites() == []
 
 
-def test_a_jdk_is_asked_for_even_when_the_engine_is_there(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (bare / f"opensearch-{OPENSEARCH_VERSION}").mkdir(parents=True)
+def test_a_jdk_is_asked_for_even_when_the_engines_are_there(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for engine in (f"opensearch-{OPENSEARCH_VERSION}", f"dynamodb-local-{DYNAMODB_VERSION}"):
+        (bare / engine).mkdir(parents=True)
     monkeypatch.setenv("OPENSEARCH_JAVA_HOME", str(bare))
 
     (missing,) = missing_prerequisites()
