@@ -1,4 +1,4 @@
-"""``python -m searchops.inventory``: check the inventory, and write what is generated from it."""
+"""``python -m searchops.inventory``: check the inventory, and write what is generated from it and from its models."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from searchops.inventory.loading import Inventory, InventoryError, inventory_path, load, project_root
 from searchops.inventory.models import File
+from searchops.inventory.reference import reference
 
 
 def schema() -> dict[str, Any]:
@@ -33,8 +34,11 @@ def pools(inventory: Inventory) -> dict[str, dict[str, Any]]:
     }
 
 
-def _write(value: Any, output: str) -> None:
-    text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+
+
+def _write(text: str, output: str) -> None:
     if output == "-":
         sys.stdout.write(text)
     else:
@@ -55,13 +59,15 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     pools_.add_argument("--output", help="default: pools.json beside the inventory; - for standard output")
     schema_ = commands.add_parser("schema", help="write the JSON schema of the inventory")
     schema_.add_argument("--output", default=str(project_root() / "include/searchops.schema.json"), help="- for standard output")
+    reference_ = commands.add_parser("reference", help="write the page that explains every field")
+    reference_.add_argument("--output", default=str(project_root() / "docs/inventory.md"), help="- for standard output")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _arguments(argv)
-    if arguments.command == "schema":
-        _write(schema(), arguments.output)
+    if arguments.command in ("schema", "reference"):
+        _write(_json(schema()) if arguments.command == "schema" else reference(), arguments.output)
         return 0
     path = arguments.file or inventory_path()
     try:
@@ -74,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(*mistakes, sep="\n", file=sys.stderr)
         return 1
     if arguments.command == "pools":
-        _write(pools(inventory), arguments.output or str(path.parent / "pools.json"))
+        _write(_json(pools(inventory)), arguments.output or str(path.parent / "pools.json"))
     else:
         counts = (
             _count(inventory.domains, "domain", "domains"),
