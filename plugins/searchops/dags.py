@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, overload
 from airflow.sdk import DAG, BaseOperator, Context, CronTriggerTimetable
 from airflow.sdk.exceptions import AirflowFailException
 
-from searchops.inventory import BrokenEntry, Domain, Index, InventoryError, Notice, Package, inventory
+from searchops.inventory import BrokenEntry, Defaults, Domain, Function, Index, InventoryError, Notice, Package, inventory
 from searchops.notifications.slack import FailureNotifier
 from searchops.reporting import reporting
 
@@ -53,6 +53,8 @@ def entries(section: Literal["domains"]) -> dict[str, Domain | BrokenEntry]: ...
 def entries(section: Literal["packages"]) -> dict[str, Package | BrokenEntry]: ...
 @overload
 def entries(section: Literal["indexes"]) -> dict[str, Index | BrokenEntry]: ...
+@overload
+def entries(section: Literal["functions"]) -> dict[str, Function | BrokenEntry]: ...
 def entries(section: Any) -> Any:
     """All entries of a section of this installation's inventory, the broken ones included; none when the file can't be read.
 
@@ -68,6 +70,14 @@ def entries(section: Any) -> Any:
     if problems and section == "domains":
         quarantine(INVENTORY_DAG_ID, problems)
     return found
+
+
+def defaults() -> Defaults | BrokenEntry | None:
+    """The section ``defaults``; None when the file can't be read, which the DAG ``searchops_inventory`` shows."""
+    try:
+        return inventory().defaults
+    except InventoryError:
+        return None
 
 
 def dag_for(

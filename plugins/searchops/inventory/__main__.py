@@ -86,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _count(inventory.domains, "domain", "domains"),
             _count(inventory.packages, "package", "packages"),
             _count(inventory.indexes, "index", "indexes"),
+            _count(inventory.functions, "function", "functions"),
         )
         print(f"{inventory.file}: {', '.join(counts)}, no mistakes")
     return 0

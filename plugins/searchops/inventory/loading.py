@@ -19,6 +19,9 @@ from searchops.inventory.models import (
     Domain,
     DomainEntry,
     File,
+    Function,
+    FunctionEntry,
+    Home,
     Index,
     IndexEntry,
     Notice,
@@ -27,7 +30,7 @@ from searchops.inventory.models import (
 )
 from searchops.inventory.types import IndexName, Key
 
-Section: TypeAlias = Literal["packages", "domains", "indexes"]
+Section: TypeAlias = Literal["packages", "domains", "indexes", "functions"]
 M = TypeVar("M", bound=BaseModel)
 
 ENVIRONMENT_VARIABLE = "SEARCHOPS_INVENTORY"
@@ -45,7 +48,7 @@ class InventoryError(ValueError):
 class BrokenEntry:
     """An entry that can't be used, with complete sentences that say why (each begins with file and path).
 
-    :param notice: for a domain, when and where to tell of it: what of that could be read all the same
+    :param notice: for what becomes a DAG, when and where to tell of it: what of that could be read all the same
     """
 
     section: str
@@ -61,8 +64,8 @@ class Inventory:
     :param file: name of the file for people, relative to ``root`` (``include/searchops.yaml``)
     :param root: absolute path of the project, the folder above that of the file
     :param broken: entries that do not validate, and domains that refer to one
-    :param problems: the mistakes that no domain shows: in ``defaults``, an unknown section, a broken package that no domain uses,
-        a broken index that does not say on which domain it is
+    :param problems: the mistakes that no DAG of an entry shows: in ``defaults``, an unknown section, a broken package that no domain
+        uses, a broken index that does not say on which domain it is
     """
 
     file: str
@@ -70,6 +73,8 @@ class Inventory:
     packages: Mapping[str, Package]
     domains: Mapping[str, Domain]
     indexes: Mapping[str, Index]
+    functions: Mapping[str, Function]
+    defaults: Defaults | BrokenEntry
     broken: tuple[BrokenEntry, ...]
     problems: tuple[str, ...]
 
@@ -84,6 +89,8 @@ class Inventory:
     def entries(self, section: Literal["domains"]) -> dict[str, Domain | BrokenEntry]: ...
     @overload
     def entries(self, section: Literal["indexes"]) -> dict[str, Index | BrokenEntry]: ...
+    @overload
+    def entries(self, section: Literal["functions"]) -> dict[str, Function | BrokenEntry]: ...
     def entries(self, section: Section) -> Mapping[str, BaseModel | BrokenEntry]:
         """All entries of a section by key: the good ones, then the broken ones."""
         good: Mapping[str, BaseModel] = getattr(self, section)
@@ -163,16 +170,18 @@ class _Refused(Exception):
 class _Reader:
     """One pass over a document, sections in the order in which they need each other.
 
-    :meth:`package`, :meth:`index` and :meth:`domain` build one entry, or raise :class:`_Refused` with all that is wrong with it.
+    :meth:`package`, :meth:`index`, :meth:`domain` and :meth:`function` build one entry, or raise :class:`_Refused` with all that is wrong with it.
     """
 
     def __init__(self, file: str, root: Path, document: Document) -> None:
         self.file, self.root, self.document = file, root, document
         self.general: list[str] = []  # sentences that are not about one entry
+        self.of_defaults: list[str] = []  # those of them that are about defaults
         self.broken: dict[tuple[str, str], BrokenEntry] = {}
-        self.raw = {section: self.mapping(section) for section in ("packages", "indexes", "domains")}
+        self.raw = {section: self.mapping(section) for section in ("packages", "indexes", "domains", "functions")}
         self.publishers: dict[tuple[str, ...], str] = {}
         self.syncs: dict[tuple[str, ...], str] = {}
+        self.set_up: dict[tuple[str, ...], str] = {}
 
     def inventory(self) -> Inventory:
         for section in self.document.data:
@@ -182,11 +191,13 @@ class _Reader:
         self.packages = self.section("packages", self.package)
         self.indexes = self.section("indexes", self.index)
         domains = self.section("domains", self.domain)
+        functions = self.section("functions", self.function)
         broken = tuple(self.broken.values())
-        shown = {sentence for entry in broken if entry.section == "domains" for sentence in entry.errors}
+        shown = {sentence for entry in broken if entry.section in ("domains", "functions") for sentence in entry.errors}
         told = [*self.general, *(sentence for entry in broken for sentence in entry.errors)]
         problems = tuple(sentence for sentence in dict.fromkeys(told) if sentence not in shown)
-        return Inventory(self.file, self.root, self.packages, domains, self.indexes, broken, problems)
+        defaults = self.defaults or BrokenEntry("defaults", "defaults", tuple(self.of_defaults))
+        return Inventory(self.file, self.root, self.packages, domains, self.indexes, functions, defaults, broken, problems)
 
     def say(self, path: Sequence[str | int], text: str) -> str:
         return f"{self.file}: {path_text(path)}: {text} (line {self.document.line(path)})".replace("\n", "\\n")
@@ -212,7 +223,7 @@ class _Reader:
                 self.refuse_repeated(name, key)
                 good[key] = build(key, raw)
             except _Refused as refused:
-                notice = self.notice(raw) if name == "domains" else None
+                notice = self.notice(raw if name == "domains" else None) if name in ("domains", "functions") else None
                 self.broken[name, str(key)] = BrokenEntry(name, str(key), tuple(dict.fromkeys(refused.sentences)), notice)
         return good
 
@@ -245,6 +256,7 @@ class _Reader:
             self.refuse_repeated("defaults")
             return self.check(("defaults",), Defaults, {} if raw is None else raw)
         except _Refused as refused:
+            self.of_defaults.extend(refused.sentences)
             self.general.extend(refused.sentences)
             return None
 
@@ -300,6 +312,37 @@ class _Reader:
         if clashes := self.clashes(domain):
             raise _Refused(clashes)
         return domain
+
+    def function(self, key: str, raw: Any) -> Function:
+        path = ("functions", key)
+        entry = self.check(path, FunctionEntry, raw)
+        if self.defaults is None:
+            raise _Refused(self.general)
+        region = entry.region or self.defaults.region
+        sentences = [] if region else [self.say((*path, "region"), "is missing; give it here or in defaults")]
+        if not self.defaults.bucket:
+            sentences.append(self.say(("defaults", "bucket"), f'is missing; the function "{key}" needs it for its reports'))
+        if sentences:
+            raise _Refused(sentences)
+        values = {
+            **dict(entry),
+            "key": key,
+            "region": region,
+            "aws_conn_id": entry.aws_conn_id or self.defaults.aws_conn_id,
+            "home": Home.model_validate(dict(self.defaults)),
+        }
+        function = self.check(path, Function, values)
+        place = (
+            function.region,
+            function.aws_conn_id,
+            function.function,
+            function.qualifier or "",
+            function.kind,
+            function.source or "",
+        )
+        if (other := self.set_up.setdefault(place, key)) != key:
+            raise _Refused([self.say((*path, "function"), f'"{function.function}" is already set up by functions.{other}')])
+        return function
 
     def broken_indexes(self, domain: str) -> list[str]:
         sentences = []

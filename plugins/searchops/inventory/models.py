@@ -17,19 +17,24 @@ from searchops.inventory.types import (
     ConnectionId,
     Cron,
     DeliveryStream,
+    Destination,
     DomainName,
     Duration,
+    EventSource,
     Flag,
+    FunctionName,
     IndexName,
     Key,
     PackageId,
     PackageName,
     ProjectPath,
+    Qualifier,
     Region,
     Source,
     TableName,
     Text,
     TimeZone,
+    format_duration,
 )
 
 Kind = Literal["synonyms", "kuromoji_user_dictionary", "stopwords"]
@@ -63,7 +68,15 @@ class Defaults(Model):
         default=None,
         description="S3 bucket for published dictionaries and reports; in the Region of the packages, without SSE-KMS.",
     )
-    claims_table: TableName | None = Field(default=None, description="DynamoDB table of the claims.")
+    claims_table: TableName = Field(
+        default="searchops-claims", description="DynamoDB table of the claims; the DAG `searchops_setup` makes it."
+    )
+
+
+class Home(Defaults):
+    """Where searchops keeps what it knows, for entries that can't do without the bucket."""
+
+    bucket: Bucket
 
 
 class PackageEntry(Model):
@@ -297,6 +310,113 @@ class Domain(_DomainFields):
         return f"dictionary_sync_{self.key}"
 
 
+FunctionKind = Literal["asynchronous", "stream", "sqs"]
+
+# Lambda API reference: PutFunctionEventInvokeConfig and UpdateEventSourceMapping.
+RETRIES: dict[FunctionKind, range] = {"asynchronous": range(0, 3), "stream": range(-1, 10_001)}
+EVENT_AGE: dict[FunctionKind, tuple[timedelta, timedelta]] = {
+    "asynchronous": (timedelta(minutes=1), timedelta(hours=6)),
+    "stream": (timedelta(minutes=1), timedelta(days=7)),
+}
+# What an entry of each kind may say beside what every entry may.
+SETTINGS: dict[FunctionKind, tuple[str, ...]] = {
+    "asynchronous": ("retries", "max_event_age", "on_failure", "namespace"),
+    "stream": ("source", "retries", "max_event_age", "bisect", "report_batch_item_failures", "on_failure"),
+    "sqs": ("source", "report_batch_item_failures"),
+}
+ON_FAILURE: dict[FunctionKind, tuple[str, ...]] = {
+    "asynchronous": ("sqs", "sns", "lambda", "events", "s3"),
+    "stream": ("sqs", "sns", "s3"),
+}
+
+
+class FunctionEntry(Model):
+    """A Lambda function, and how often what fails is tried again. A setting that is left out stays as it is in AWS."""
+
+    function: FunctionName = Field(description="Name of the function.")
+    qualifier: Qualifier | None = Field(
+        default=None, description="Alias or version that is invoked, where it is not the function itself."
+    )
+    kind: FunctionKind = Field(
+        description="How events reach it: by asynchronous invocation, from a DynamoDB or Kinesis stream, or from an SQS queue."
+    )
+    source: EventSource | None = Field(
+        default=None, description="ARN of the stream or queue, where the function has several mappings and one is meant."
+    )
+    retries: int | None = Field(
+        default=None,
+        strict=True,
+        description="0 to 2 for asynchronous; for a stream up to 10000, or -1: until the record expires.",
+    )
+    max_event_age: Duration | None = Field(
+        default=None, description="An older event is not tried again: 1m to 6h for asynchronous, 1m to 7d for a stream."
+    )
+    on_failure: Destination | None = Field(
+        default=None, description="ARN that gets what failed for good; only from an SQS queue can it be sent again."
+    )
+    bisect: Flag | None = Field(default=None, description="For a stream: split a batch that failed.")
+    report_batch_item_failures: Flag | None = Field(
+        default=None, description="For a stream or a queue: the function says which records of a batch failed."
+    )
+    lease: Duration | None = Field(
+        default=None, description="How long a claim of the function holds, where that is not its remaining time and 10 s."
+    )
+    namespace: Key | None = Field(
+        default=None,
+        description="Namespace of its claims of object events: what failed there for good is sent again after a reset only.",
+    )
+    region: Region | None = Field(default=None, description="In place of the one in defaults.")
+    aws_conn_id: ConnectionId | None = Field(
+        default=None, description="In place of the one in defaults, for Lambda and SQS; not for the bucket and the table."
+    )
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> Self:
+        if problems := [*_foreign_settings(self), *_limit_problems(self)]:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _foreign_settings(entry: FunctionEntry) -> list[str]:
+    some = {name for names in SETTINGS.values() for name in names}
+    foreign = sorted(name for name in some.difference(SETTINGS[entry.kind]) if getattr(entry, name) is not None)
+    return (
+        [f'{", ".join(foreign)} has no part in kind "{entry.kind}", which takes {", ".join(SETTINGS[entry.kind])}']
+        if foreign
+        else []
+    )
+
+
+def _limit_problems(entry: FunctionEntry) -> list[str]:
+    problems = []
+    retries, age, kinds = RETRIES.get(entry.kind), EVENT_AGE.get(entry.kind), ON_FAILURE.get(entry.kind)
+    if retries and entry.retries is not None and entry.retries not in retries:
+        problems.append(f'retries of kind "{entry.kind}" are {retries[0]} to {retries[-1]}, found {entry.retries}')
+    if age and entry.max_event_age is not None and not age[0] <= entry.max_event_age <= age[1]:
+        limits = " to ".join(map(format_duration, age))
+        problems.append(f'max_event_age of kind "{entry.kind}" is {limits}, found {format_duration(entry.max_event_age)}')
+    if kinds and entry.on_failure and entry.on_failure.split(":")[2] not in kinds:
+        problems.append(f'on_failure of kind "{entry.kind}" is the ARN of {", ".join(kinds)}, found "{entry.on_failure}"')
+    if entry.source and (":sqs:" in entry.source) != (entry.kind == "sqs"):
+        problems.append(f'the source "{entry.source}" does not go with kind "{entry.kind}"')
+    return problems
+
+
+class Function(FunctionEntry):
+    """A function as a DAG gets it. ``region`` and ``aws_conn_id`` are those of Lambda and SQS."""
+
+    key: Key
+    region: Region
+    aws_conn_id: ConnectionId
+    home: Home
+
+    @property
+    def failed_events(self) -> str | None:
+        """ARN of the queue from which failed events can be sent again: records of stream mappings hold no payload."""
+        queue = self.on_failure if self.on_failure and self.on_failure.split(":")[2] == "sqs" else None
+        return queue if self.kind == "asynchronous" else None
+
+
 class Notice(Model):
     """When a domain that can't be used is spoken of, and where."""
 
@@ -314,3 +434,4 @@ class File(Model):
     packages: dict[Key, PackageEntry] = Field(default_factory=dict)
     domains: dict[Key, DomainEntry] = Field(default_factory=dict)
     indexes: dict[IndexName, IndexEntry] = Field(default_factory=dict)
+    functions: dict[Key, FunctionEntry] = Field(default_factory=dict)

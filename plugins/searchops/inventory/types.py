@@ -48,7 +48,7 @@ class Matching:
         return value
 
 
-# The forms and lengths of names are those of botocore's service models (opensearch 2021-01-01, s3, dynamodb, firehose).
+# The forms and lengths of names are those of botocore's service models (opensearch 2021-01-01, s3, dynamodb, firehose, lambda).
 DomainName = Annotated[
     str, Matching(r"[a-z][a-z0-9-]{2,27}", "the name of a domain: 3 to 28 of a-z, 0-9 and -, beginning with a letter")
 ]
@@ -60,6 +60,18 @@ Region = Annotated[str, Matching(r"[a-z]{2,4}(-[a-z]+)+-[0-9]+", "an AWS Region 
 Bucket = Annotated[str, Matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket")]
 TableName = Annotated[str, Matching(r"[A-Za-z0-9_.-]{3,255}", "the name of a DynamoDB table")]
 DeliveryStream = Annotated[str, Matching(r"[A-Za-z0-9_.-]{1,64}", "the name of a Firehose stream")]
+FunctionName = Annotated[str, Matching(r"[A-Za-z0-9_-]{1,64}", "the name of a Lambda function")]
+Qualifier = Annotated[str, Matching(r"[A-Za-z0-9_-]{1,128}", "the alias or version of a Lambda function")]
+EventSource = Annotated[
+    str, Matching(r"arn:aws[a-z-]*:(dynamodb|kinesis|sqs):[a-z0-9-]+:[0-9]{12}:.{1,1024}", "the ARN of a stream or an SQS queue")
+]
+Destination = Annotated[
+    str,
+    Matching(
+        r"arn:aws[a-z-]*:(sqs|sns|lambda|events|s3):[a-z0-9-]*:([0-9]{12})?:.{1,300}",
+        "the ARN of a destination: an SQS queue, an SNS topic, a function, an event bus or a bucket",
+    ),
+]
 ConnectionId = Annotated[str, Matching(r"[A-Za-z0-9_.:/-]{1,200}", "the id of an Airflow connection")]
 # Part of DAG ids (at most 250 characters, letters, digits, "_", "." and "-"), of pool names and of S3 keys.
 Key = Annotated[

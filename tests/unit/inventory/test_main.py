@@ -18,7 +18,10 @@ INCLUDE = project_root() / "include"
 def test_the_shipped_inventory_has_no_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
     status = main(["check", str(INCLUDE / "searchops.yaml")])
 
-    assert (status, capsys.readouterr()) == (0, ("include/searchops.yaml: 1 domain, 2 packages, 2 indexes, no mistakes\n", ""))
+    assert (status, capsys.readouterr()) == (
+        0,
+        ("include/searchops.yaml: 1 domain, 2 packages, 2 indexes, 1 function, no mistakes\n", ""),
+    )
 
 
 def test_the_shipped_schema_is_in_step_and_takes_the_shipped_inventory(capsys: pytest.CaptureFixture[str]) -> None:
