@@ -12,10 +12,11 @@ from hashlib import sha256
 from typing import Any, Literal, TypeVar, overload
 
 from airflow.sdk import DAG, BaseOperator, Context, CronTriggerTimetable
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from searchops.inventory import BrokenEntry, Defaults, Domain, Function, Index, InventoryError, Notice, Package, inventory
 from searchops.notifications.slack import FailureNotifier
+from searchops.operators.arguments import is_true
 from searchops.reporting import reporting
 
 T = TypeVar("T")
@@ -27,14 +28,22 @@ class ConfigErrorOperator(BaseOperator):
     """Fail with what is wrong in the inventory. Trying again would not help, so nothing is tried again.
 
     :param notice: where a report of the failure is left
+    :param selected: False skips it (templated)
     """
 
-    def __init__(self, *, errors: Iterable[str], notice: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    template_fields = ("selected",)
+
+    def __init__(
+        self, *, errors: Iterable[str], notice: Mapping[str, Any] | None = None, selected: bool | str = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.errors = list(errors)
+        self.selected = selected
         self.notice = dict(notice) if notice else None
 
     def execute(self, context: Context) -> None:
+        if not is_true(self.selected):
+            raise AirflowSkipException("it was not chosen for this run")
         with self.reporting(context):
             raise AirflowFailException("\n".join(self.errors))
 
@@ -113,21 +122,32 @@ def quarantine(dag_id: str, errors: Iterable[str], tags: Iterable[str] = (), not
     """A DAG that says what is wrong: on its page, when it is run, and by the notice on the schedule that it would have had."""
     errors = list(errors)
     listed = "\n".join(f"    {error}" for error in errors)
-    told = notice.model_dump(include={"bucket", "slack_conn_id", "aws_conn_id"}) if notice and notice.bucket else {}
     with DAG(
-        dag_id=_valid_dag_id(dag_id),
+        dag_id=_valid_id(dag_id),
         schedule=_schedule(notice),
         catchup=False,
-        on_failure_callback=FailureNotifier(**told) if told else None,
+        on_failure_callback=FailureNotifier(**told(notice)) if notice and notice.bucket else None,
         tags={"config-error", *tags},
         doc_md="This DAG can't be built until the inventory is mended (`python -m searchops.inventory check` shows the same):\n\n"
         f"{listed}\n\nIt is back after the next parse of its file.\n",
     ) as dag:
-        ConfigErrorOperator(task_id="config_error", errors=errors, notice=told, retries=0)
+        ConfigErrorOperator(task_id="config_error", errors=errors, notice=told(notice), retries=0)
     return dag
 
 
-def _valid_dag_id(dag_id: str) -> str:
+def config_error(entry: BrokenEntry, *, task_id: str, selected: bool | str = True) -> ConfigErrorOperator:
+    """A task that says what is wrong, in the place of the one that the entry would have had in a DAG for several entries."""
+    return ConfigErrorOperator(
+        task_id=_valid_id(task_id), errors=entry.errors, notice=told(entry.notice), selected=selected, retries=0
+    )
+
+
+def told(place: Defaults | Notice | None) -> dict[str, Any]:
+    """Whom to tell of a failure, as the notifier takes it; empty without a bucket."""
+    return place.model_dump(include={"bucket", "slack_conn_id", "aws_conn_id"}) if place and place.bucket else {}
+
+
+def _valid_id(dag_id: str) -> str:
     """A key that is itself the mistake may not be fit for an id; two such keys must not end as one id."""
     if re.fullmatch(r"[A-Za-z0-9_.-]{1,250}", dag_id):
         return dag_id

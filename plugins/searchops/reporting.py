@@ -27,14 +27,35 @@ def reporting(context: Context, s3: Callable[[], Any], bucket: str, *, facts: Ma
     except Exception as error:
         from searchops.core.report import Report, ReportStore
 
-        ti: Any = context["ti"]
-        map_index = -1 if ti.map_index is None else ti.map_index
-        report = Report.failure(
-            error, dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=map_index, try_number=ti.try_number
-        )
+        report = Report.failure(error, **_task(context))
         report = replace(report, facts={**report.facts, **(facts or {})})
         try:
             ReportStore(s3(), bucket).write(report)
         except Exception:
             log.exception("The report of this failure could not be written to s3://%s/%s", bucket, report.key)
         raise
+
+
+def report_done(context: Context, s3: Callable[[], Any], bucket: str, title: str, facts: Mapping[str, Any]) -> None:
+    """Write the same object for a task that has done its work and has something to say.
+
+    :raises SearchOpsError: the bucket can not be written
+    """
+    from searchops.core.errors import classify_client_error
+    from searchops.core.report import SUCCEEDED, Report, ReportStore
+
+    try:
+        ReportStore(s3(), bucket).write(Report(outcome=SUCCEEDED, title=title, facts=facts, **_task(context)))
+    except Exception as error:
+        raise classify_client_error(error) from error
+
+
+def _task(context: Context) -> dict[str, Any]:
+    ti: Any = context["ti"]
+    return {
+        "dag_id": ti.dag_id,
+        "run_id": ti.run_id,
+        "task_id": ti.task_id,
+        "map_index": -1 if ti.map_index is None else ti.map_index,
+        "try_number": ti.try_number,
+    }

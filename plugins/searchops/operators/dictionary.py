@@ -16,6 +16,7 @@ from searchops.core.errors import DataError, TransientError
 from searchops.hooks.dictionary import DomainClients, entry_of
 from searchops.inventory import Domain
 from searchops.links.dictionary import OpenSearchDomainPackagesLink, OpenSearchPackageLink
+from searchops.operators.arguments import as_list, is_true
 from searchops.reporting import reporting
 from searchops.retries import RETRY_DELAY, RETRY_POLICY
 from searchops.triggers.dictionary import AnalyzersTrigger, DomainSettledTrigger, PackagePublishedTrigger
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
 
 # A wait ends itself with the last status in its message; the deferral's own time-out is the net below it.
 NET = timedelta(minutes=2)
-
-
-def is_true(value: bool | str) -> bool:
-    """A flag that may have come through a template."""
-    return value is True or str(value).strip().lower() in ("true", "1", "yes")
 
 
 def check_event(event: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -417,13 +413,6 @@ class OpenSearchRebuildRequestOperator(DictionaryOperator):
 
 def rebuild_asset(domain: str, index: str) -> Asset:
     return Asset(name=f"rebuild of {index} on {domain}", uri=f"x-searchops://{domain}/{index}/rebuild")
-
-
-def as_list(value: str | Sequence[str]) -> list[str]:
-    """A list that may have come through a template as JSON."""
-    import json
-
-    return list(json.loads(value)) if isinstance(value, str) else list(value)
 
 
 class OpenSearchDictionaryStopOperator(DictionaryOperator):

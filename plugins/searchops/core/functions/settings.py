@@ -1,0 +1,155 @@
+"""Decide what of a function's retry settings must change, and what about them will hurt.
+
+Settings are in the shape of the Lambda API. What nobody named is kept: PutFunctionEventInvokeConfig removes what a request leaves
+out, so a request holds all that is to be there afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeAlias
+
+Settings: TypeAlias = Mapping[str, Any]
+
+BATCH_FAILURES = "ReportBatchItemFailures"
+VISIBILITY_FACTOR = 6
+"""Lambda developer guide, "Creating and configuring an Amazon SQS event source mapping": visibility time-out of the queue."""
+
+
+class Kind(Enum):
+    """How events reach a function."""
+
+    ASYNCHRONOUS = "asynchronous"
+    STREAM = "stream"
+    SQS = "sqs"
+
+
+SETTINGS = {
+    Kind.ASYNCHRONOUS: ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig"),
+    Kind.STREAM: (
+        "MaximumRetryAttempts",
+        "MaximumRecordAgeInSeconds",
+        "BisectBatchOnFunctionError",
+        "FunctionResponseTypes",
+        "DestinationConfig",
+    ),
+    Kind.SQS: ("FunctionResponseTypes",),
+}
+"""For asynchronous invocation these are all that there are, so that a request can hold them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What somebody wants of a function; None: as it is. Ages and the lease in seconds."""
+
+    function: str
+    kind: Kind
+    qualifier: str | None = None
+    source: str | None = None
+    retries: int | None = None
+    max_event_age: int | None = None
+    on_failure: str | None = None
+    bisect: bool | None = None
+    report_batch_item_failures: bool | None = None
+    lease: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.function}:{self.qualifier}" if self.qualifier else self.function
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One setting, by its path in AWS's names; None where AWS has none, so that its default counts."""
+
+    setting: str
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {_shown(self.before)} -> {_shown(self.after)}"
+
+
+def wanted(policy: Policy, current: Settings) -> dict[str, Any]:
+    """What the policy names, in AWS's shape."""
+    age = "MaximumEventAgeInSeconds" if policy.kind is Kind.ASYNCHRONOUS else "MaximumRecordAgeInSeconds"
+    destination = {"OnFailure": {"Destination": policy.on_failure}} if policy.on_failure else None
+    named = {
+        "MaximumRetryAttempts": policy.retries,
+        age: policy.max_event_age,
+        "BisectBatchOnFunctionError": policy.bisect,
+        "FunctionResponseTypes": _response_types(policy.report_batch_item_failures, current),
+        "DestinationConfig": destination,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _response_types(report: bool | None, current: Settings) -> list[str] | None:
+    if report is None:
+        return None
+    others = [kind for kind in current.get("FunctionResponseTypes") or () if kind != BATCH_FAILURES]
+    return [*others, BATCH_FAILURES] if report else others
+
+
+def merge(current: Settings, named: Settings) -> dict[str, Any]:
+    """The settings as they are to be: what is named, over all that is there."""
+    merged = {name: value for name, value in current.items() if value is not None}
+    for name, value in named.items():
+        before = merged.get(name)
+        merged[name] = merge(before if isinstance(before, Mapping) else {}, value) if isinstance(value, Mapping) else value
+    return merged
+
+
+def differences(before: Settings, after: Settings) -> tuple[Change, ...]:
+    """The settings that differ; one that is empty is one that is not there."""
+    old, new = dict(_flat(before)), dict(_flat(after))
+    names = [*new, *(name for name in old if name not in new)]
+    return tuple(Change(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name))
+
+
+def _flat(settings: Settings, path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{path}{name}.")
+        elif value not in (None, [], ()):
+            yield path + name, value
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def lease_finding(policy: Policy, timeout_seconds: int) -> list[str]:
+    if policy.lease is None or timeout_seconds <= policy.lease:
+        return []
+    return [
+        f"the time-out of {policy.name} is {timeout_seconds} s and the lease of its claims {policy.lease:g} s: while it still works, "
+        "another invocation may begin the same; make the lease longer than the time-out, or leave it to the remaining time"
+    ]
+
+
+def loss_finding(policy: Policy, settings: Settings) -> list[str]:
+    """``settings`` as they are to be."""
+    if settings.get("MaximumRetryAttempts") != 0 or (settings.get("DestinationConfig") or {}).get("OnFailure", {}).get(
+        "Destination"
+    ):
+        return []
+    return [f"{policy.name} is never tried again and has no on-failure destination: an event during which it dies is lost"]
+
+
+def visibility_finding(
+    policy: Policy, queue: str, visibility_seconds: int, timeout_seconds: int, window_seconds: int
+) -> list[str]:
+    """``window_seconds``: the mapping's MaximumBatchingWindowInSeconds."""
+    needed = VISIBILITY_FACTOR * timeout_seconds + window_seconds
+    if visibility_seconds >= needed:
+        return []
+    window = f" + batching window of {window_seconds} s" if window_seconds else ""
+    return [
+        f"the visibility time-out of {queue} is {visibility_seconds} s: messages come again while {policy.name} still works on them; "
+        f"expected at least {needed} s ({VISIBILITY_FACTOR} x the function's time-out of {timeout_seconds} s{window})"
+    ]
