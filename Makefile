@@ -1,7 +1,7 @@
 # Each target does the set-up that it needs; when nothing is to do, that takes less than a second.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup environment up down status demo test test-unit lint bench screenshots lock clean
+.PHONY: help setup environment up down status demo test test-unit lint bench screenshots lambda lock clean
 
 BIN := .venv/bin
 # The first Python that runs and fits; a name on PATH alone may be a shim of a version that is not installed.
@@ -58,6 +58,9 @@ bench: setup ## measure beside what one would use instead; NAME=waits for one
 screenshots: setup ## take the documents' pictures of the Airflow UI anew; needs Debian's chromium and fonts-noto-cjk
 	@$(BIN)/uv pip install -q --target build/screenshots/python -r docs/requirements.txt -c constraints.txt
 	@PYTHONPATH=build/screenshots/python $(BIN)/python -m docs.screenshots
+
+lambda: environment ## make the zip of the Lambda function: build/lambda/object_once.zip
+	@$(BIN)/python include/lambda/build.py object_once
 
 lock: environment ## write constraints.txt anew from the requirements
 	$(BIN)/uv pip compile --universal --python-version 3.11 requirements-dev.txt -o constraints.txt \

@@ -44,7 +44,8 @@ def client_environment(endpoints: Mapping[str, str]) -> dict[str, str]:
 
     The files of the user's AWS profiles are out of reach: a profile named there could bring real credentials or a proxy with it.
     """
-    return {
+    functions = {"AWS_ENDPOINT_URL_LAMBDA": url} if (url := endpoints.get("functions")) else {}
+    return functions | {
         "AWS_ENDPOINT_URL": endpoints.get("aws", NOWHERE),
         "AWS_ENDPOINT_URL_OPENSEARCH": endpoints.get("packages", NOWHERE),
         "AWS_ENDPOINT_URL_DYNAMODB": endpoints.get("dynamodb", NOWHERE),

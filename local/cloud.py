@@ -29,8 +29,8 @@ from local.processes import last_lines
 from local.supervisor import ProcessState
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVICES = ("opensearch", "aws", "dynamodb", "packages", "slack", "airflow")
-REQUIRES = {"packages": ("opensearch", "aws")}
+SERVICES = ("opensearch", "aws", "dynamodb", "functions", "packages", "slack", "airflow")
+REQUIRES = {"functions": ("aws",), "packages": ("opensearch", "aws")}
 EXIT_ALREADY_UP = 3
 # Airflow takes 20-30 s on 2 cores, more while other things run.
 _START_SECONDS = 300
@@ -51,7 +51,7 @@ class Options:
 
     :param inventory: exported as SEARCHOPS_INVENTORY; None leaves the repository's own
     :param pools: file of the Airflow pools; not imported when it does not exist
-    :param speed: how many times faster than AWS the package simulator's clock runs; None for its default
+    :param speed: how many times faster than AWS the clocks of the package and function simulators run; None for their default
     :param extra_environment: further variables for every process, and for the clients
     """
 

@@ -107,8 +107,11 @@ class CloudProcesses:
 
     def _simulators(self, endpoints: Mapping[str, str], base: Mapping[str, str]) -> list[Service]:
         simulators = []
+        speed = ["--speed", str(self._options.speed)] if self._options.speed is not None else []
+        if "functions" in endpoints:
+            arguments = ["--aws-endpoint", endpoints["aws"], *speed]
+            simulators.append(self._simulator("functions", endpoints["functions"], arguments, base))
         if "packages" in endpoints and self._node:
-            speed = ["--speed", str(self._options.speed)] if self._options.speed is not None else []
             aws = ["--s3-endpoint", endpoints["aws"]]
             node = ["--opensearch-url", endpoints["opensearch"], "--analyzers-dir", str(self._node.analyzers_dir)]
             simulators.append(self._simulator("packages", endpoints["packages"], [*aws, *node, *speed], base))

@@ -39,8 +39,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture(scope="session")
 def dynamodb_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """DynamoDB Local and moto's services."""
-    with Cloud(tmp_path_factory.mktemp("dynamodb"), services=("aws", "dynamodb")) as cloud:
+    """DynamoDB Local, moto's services, and functions whose asynchronous retries come after 0.1 s and 0.2 s."""
+    with Cloud(tmp_path_factory.mktemp("dynamodb"), services=("aws", "dynamodb", "functions"), speed=600) as cloud:
         yield cloud
 
 

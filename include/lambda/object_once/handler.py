@@ -1,0 +1,55 @@
+"""The Lambda function: an S3 event comes in, perhaps twice, and is worked on once.
+
+Handler: ``handler.handler``. What it does with an object is in ``work.py``. Settings are environment variables:
+
+==========================  ==============================================================================================
+SEARCHOPS_CLAIMS_TABLE      the table that the DAG searchops_setup makes; default ``searchops-claims``
+SEARCHOPS_NAMESPACE         keeps this function's claims apart from others'; default ``object-once``
+SEARCHOPS_KEEP_DAYS         how long results are remembered; default 7
+SEARCHOPS_IN_PROGRESS       answer to a duplicate of an event that is being worked on: ``success`` (default) or ``retry``
+SEARCHOPS_ON_DATA_ERROR     answer to an event whose data is refused: ``success`` (default) or ``failure``, which brings it to
+                            the on-failure destination
+SEARCHOPS_CHECKS_BUCKET     where ``work.py`` records what it found; default the object's own bucket
+==========================  ==============================================================================================
+
+The function's role needs dynamodb:UpdateItem on the table, and what ``work.py`` does with S3.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import work
+
+from searchops.core.idempotency.guard import Guard, lambda_lease
+from searchops.core.idempotency.objects import ObjectOnce, Sequencers
+
+logging.getLogger().setLevel(logging.INFO)
+
+
+@functools.cache
+def _once() -> ObjectOnce:
+    """Made at the first invocation and kept, as its clients and its block of fences are."""
+    setting = os.environ.get
+    client = boto3.client("dynamodb")
+    place: dict[str, Any] = {
+        "table": setting("SEARCHOPS_CLAIMS_TABLE", "searchops-claims"),
+        "namespace": setting("SEARCHOPS_NAMESPACE", "object-once"),
+        "keep": timedelta(days=float(setting("SEARCHOPS_KEEP_DAYS", "7"))),
+    }
+    return ObjectOnce(
+        Guard(client, **place),
+        Sequencers(client, **place),
+        work.work,
+        in_progress=setting("SEARCHOPS_IN_PROGRESS", "success"),  # type: ignore[arg-type]  # ObjectOnce looks at the value
+        on_data_error=setting("SEARCHOPS_ON_DATA_ERROR", "success"),  # type: ignore[arg-type]
+    )
+
+
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    return _once()(event, lambda: lambda_lease(context))

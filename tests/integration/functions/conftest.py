@@ -1,0 +1,50 @@
+"""The shipped function in real processes, DynamoDB Local, moto's S3 and SQS."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from local.cloud import Cloud
+from local.demo.functions import ObjectFunction
+from local.simulators.functions.control import FunctionsControl
+from searchops.core.idempotency.table import create_claims_table
+from tests.conftest import aws_client
+
+TABLE = "searchops-claims-of-functions"
+SYNONYMS = "東京タワー, 芝の塔\n".encode()
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def table(dynamodb: Any) -> str:
+    create_claims_table(dynamodb, TABLE)
+    return TABLE
+
+
+@pytest.fixture(scope="session")
+def control(dynamodb_cloud: Cloud) -> Iterator[FunctionsControl]:
+    control = FunctionsControl(dynamodb_cloud.endpoints["functions"])
+    yield control
+    control.close()
+
+
+@pytest.fixture(scope="session")
+def deploy(dynamodb_cloud: Cloud, control: FunctionsControl, table: str) -> Callable[..., ObjectFunction]:
+    """Deploy the function under a name of its own."""
+
+    def deploy(**options: Any) -> ObjectFunction:
+        defaults = {"table": table, "name": f"object-once-{next(_numbers)}"}
+        return ObjectFunction(lambda service: aws_client(dynamodb_cloud, service), control, **defaults | options)
+
+    return deploy
+
+
+@pytest.fixture(scope="session")
+def function(deploy: Callable[..., ObjectFunction]) -> ObjectFunction:
+    """The function with its default settings. Tests that share it are spared the seconds in which its processes start."""
+    return deploy()
