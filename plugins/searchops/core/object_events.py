@@ -169,7 +169,8 @@ def _not_from_s3(found: str) -> DataError:
 
 
 def _described(event: Mapping[str, Any]) -> str:
-    sources = {str(_source(record)) for record in event.get("Records") or [] if isinstance(record, Mapping)}
+    records = event.get("Records")
+    sources = {str(_source(record)) for record in records} if isinstance(records, list) else set()
     if sources:
         return f"records of {', '.join(sorted(sources))}"
     return (

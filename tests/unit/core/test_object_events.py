@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searchops.core.errors import DataError
@@ -143,6 +143,7 @@ def test_an_event_of_another_kind_is_refused(name: Any) -> None:
         read(notification("a", name=name))
 
 
+@settings(max_examples=500)
 @given(JSON)
 def test_whatever_comes_is_read_or_refused(event: Any) -> None:
     for read_it in (read, lambda event: is_batch(event) and messages(event)):
