@@ -1,5 +1,7 @@
 """The simulator's routes: Invoke is answered here, every other call of the Lambda API by moto.
 
+moto keeps every PutFunctionEventInvokeConfig and goes on to answer with the first; here the last one counts, as in AWS.
+
 =====================================  ==============================================================================================
 ``POST …/functions/{name}/invocations``  Invoke: RequestResponse, Event or DryRun
 ``GET /_control/running``              the invocations under way: ``[{"request_id", "function", "pid"}]``
@@ -32,6 +34,7 @@ from local.simulators.functions.sandbox import Function, Result, Sandboxes
 from local.simulators.http import Application, BadRequest, Request, Response, json_response
 
 FUNCTIONS = "/2015-03-31/functions"
+EVENT_INVOKE_CONFIG = "/2019-09-25/functions/{name}/event-invoke-config"
 _METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
 _HOP_BY_HOP = {"connection", "content-length", "content-encoding", "date", "server", "transfer-encoding"}
 
@@ -63,6 +66,7 @@ class Functions:
         app.route("POST", FUNCTIONS, self._create, "CreateFunction")
         app.route("PUT", f"{FUNCTIONS}/{{name}}/code", self._update_code, "UpdateFunctionCode")
         app.route("POST", f"{FUNCTIONS}/{{name}}/invocations", self._answer_invoke, "Invoke")
+        app.route("PUT", EVENT_INVOKE_CONFIG, self._put_event_invoke_config, "PutFunctionEventInvokeConfig")
         app.route("GET", "/_control/running", lambda _: json_response(self._sandboxes.running()))
         app.route("GET", "/_control/deliveries", lambda _: json_response(self._asynchronous.deliveries()))
         app.route("POST", "/_control/together", self._together)
@@ -111,6 +115,11 @@ class Functions:
                 content.extractall(folder)
             self._folders[_name(name)] = folder
         return response
+
+    def _put_event_invoke_config(self, request: Request) -> Response:
+        with self._lock:
+            self._forward(Request("DELETE", request.path, request.query, request.headers))
+            return self._forward(request)
 
     def _forward(self, request: Request) -> Response:
         if request.path.startswith("/_control/"):
