@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from local.cloud import ROOT, CloudError
-from local.demo.acts import ACTS, NotTrue
+from local.demo.acts import ACTS
+from local.demo.checks import NotTrue
 from local.demo.jmdict import ATTRIBUTION
 from local.demo.world import World, demo_cloud
 from local.results import Act, write_demo

@@ -1,4 +1,4 @@
-"""The acts of the dictionary demo. Each measures; what does not come true raises, and the act has not passed."""
+"""The acts of the demo, those of the dictionaries in full. Each measures; what does not come true raises, and the act has not passed."""
 
 from __future__ import annotations
 
@@ -7,22 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from local.demo import idempotency
+from local.demo.checks import Facts, NotTrue, require
 from local.demo.dataset import SYNONYMS, USER_DICTIONARY, Found
 from local.demo.world import ARCHIVE, ARCHIVE_SYNONYMS, DOMAIN, PACKAGE_IDS, SPEED, World
 
-Facts = dict[str, Any]
 PACKAGES = (USER_DICTIONARY, SYNONYMS)
 # The reads and writes of the package API, as the simulator counts them.
 WRITES = ("CreatePackage", "UpdatePackage", "AssociatePackage", "DissociatePackage")
-
-
-class NotTrue(Exception):
-    """What an act promised did not happen."""
-
-
-def require(condition: bool, expected: str, found: object = "") -> None:
-    if not condition:
-        raise NotTrue(f"expected {expected}" + (f", found {found}" if found != "" else ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,5 +270,6 @@ ACTS: Mapping[str, Mapping[str, Callable[[World], Facts]]] = {
         "5 somebody published by hand": drifted,
         "6 a package is adopted": adopted,
     },
+    "idempotency": idempotency.ACTS,
 }
 """By job, in the order in which they are played: later acts stand on earlier ones."""

@@ -115,6 +115,26 @@ class ObjectFunction:
         answer = self.lambda_.invoke(FunctionName=self.name, InvocationType="Event", Payload=json.dumps(event).encode())
         return str(answer["ResponseMetadata"]["RequestId"])
 
+    def retry(self, retries: int) -> str:
+        """Let events that have failed once and ``retries`` times more go to a queue, and return its URL."""
+        queue: str = self.sqs.create_queue(QueueName=f"{self.name}-failed")["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        self.lambda_.put_function_event_invoke_config(
+            FunctionName=self.name, MaximumRetryAttempts=retries, DestinationConfig={"OnFailure": {"Destination": arn}}
+        )
+        return queue
+
+    def failure(self, queue: str) -> dict[str, Any]:
+        """Wait for a record of a failed event and return it."""
+        messages: list[dict[str, Any]] = []
+
+        def arrived() -> bool:
+            messages.extend(self.sqs.receive_message(QueueUrl=queue).get("Messages", []))
+            return bool(messages)
+
+        wait_until(arrived, "a record arrives")
+        return dict(json.loads(messages[0]["Body"]))
+
     def delivery(self, request_id: str) -> dict[str, Any]:
         """What has become of an asynchronous invocation."""
         return next(found for found in self.control.deliveries(self.name) if found["request_id"] == request_id)

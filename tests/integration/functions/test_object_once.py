@@ -124,7 +124,7 @@ def test_a_duplicate_of_an_event_in_progress_is_answered_as_configured(deploy: D
 
 def test_a_killed_worker_is_taken_over_when_its_lease_has_passed(deploy: Deploy, control: FunctionsControl) -> None:
     function = deploy(timeout_seconds=1)  # so the lease is at most 11 s
-    _configure(function, retries=0)
+    function.retry(0)
     event = function.put("killed.txt", SYNONYMS)
     function.hold("killed.txt")
     killed = function.invoke_later(event)
@@ -144,7 +144,7 @@ def test_a_killed_worker_is_taken_over_when_its_lease_has_passed(deploy: Deploy,
 
 def test_the_late_completion_of_a_paused_worker_is_refused(deploy: Deploy, control: FunctionsControl) -> None:
     function = deploy(handler=SHORT_LEASE, environment={"LEASE_SECONDS": "1"})
-    queue = _configure(function, retries=0)
+    queue = function.retry(0)
     event = function.put("paused.txt", SYNONYMS)
     function.hold("paused.txt")
     late = function.invoke_later(event)
@@ -156,7 +156,7 @@ def test_the_late_completion_of_a_paused_worker_is_refused(deploy: Deploy, contr
     taken_over = function.record("paused.txt")
 
     os.kill(paused, signal.SIGCONT)
-    failure = _received(function, queue)["responsePayload"]
+    failure = function.failure(queue)["responsePayload"]
 
     assert failure["errorType"] == "ClaimLost"
     assert "taken over by owner" in failure["errorMessage"]
@@ -182,12 +182,12 @@ def test_a_transient_error_lets_the_claim_go_and_the_retry_succeeds(function: Ob
 
 def test_an_event_that_fails_for_good_reaches_the_destination_with_its_payload(deploy: Deploy) -> None:
     function = deploy()
-    queue = _configure(function, retries=2)
+    queue = function.retry(2)
     event = function.put("never.txt", SYNONYMS)
     function.break_("never.txt", runs=100)
 
     request_id = function.invoke_later(event)
-    failure = _received(function, queue)
+    failure = function.failure(queue)
 
     assert failure["requestPayload"] == event
     assert failure["requestContext"] | {"functionArn": ""} == {
@@ -250,24 +250,3 @@ def test_an_event_that_is_not_from_s3_fails(function: ObjectFunction) -> None:
 
 def _deliveries(function: ObjectFunction, request_id: str) -> list[dict[str, Any]]:
     return [found for found in function.control.deliveries(function.name) if found["request_id"] == request_id]
-
-
-def _configure(function: ObjectFunction, *, retries: int) -> str:
-    """Set the rules of asynchronous invocation, with a new queue as the on-failure destination; returns its URL."""
-    queue: str = function.sqs.create_queue(QueueName=f"{function.name}-failed")["QueueUrl"]
-    arn = function.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    function.lambda_.put_function_event_invoke_config(
-        FunctionName=function.name, MaximumRetryAttempts=retries, DestinationConfig={"OnFailure": {"Destination": arn}}
-    )
-    return queue
-
-
-def _received(function: ObjectFunction, queue: str) -> dict[str, Any]:
-    messages: list[dict[str, Any]] = []
-
-    def arrived() -> bool:
-        messages.extend(function.sqs.receive_message(QueueUrl=queue).get("Messages", []))
-        return bool(messages)
-
-    wait_until(arrived, "a record arrives")
-    return dict(json.loads(messages[0]["Body"]))
