@@ -44,7 +44,7 @@ def main() -> None:
     _write(answers, {"ready": True})
     while True:
         order = orders.get()
-        _write(answers, _invoke(handler, order) if handler else _failure(order, problem or RuntimeError("no handler")))
+        _write(answers, _invoke(handler, order) if handler else {"failed": True, "payload": problem})
 
 
 def _read(orders: queue.Queue[dict[str, Any]]) -> None:
@@ -53,33 +53,39 @@ def _read(orders: queue.Queue[dict[str, Any]]) -> None:
     os._exit(0)  # whoever started us is gone
 
 
-def _load(name: str) -> tuple[Callable[[Any, Context], Any] | None, Exception | None]:
+def _load(name: str) -> tuple[Callable[[Any, Context], Any] | None, dict[str, Any]]:
+    """The handler, or what every invocation is answered instead."""
     module, _, function = name.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), function), None
+        return getattr(importlib.import_module(module), function), {}
+    except AttributeError:
+        return None, {
+            "errorType": "Runtime.HandlerNotFound",
+            "errorMessage": f"Handler {function!r} missing on module {module!r}",
+        }
+    except ImportError as error:
+        message = f"Unable to import module {module!r}: {error}"
+        return None, {"errorType": "Runtime.ImportModuleError", "errorMessage": message, "stackTrace": []}
     except Exception as error:
-        traceback.print_exc()
-        return None, error
+        return None, _error(error)
 
 
 def _invoke(handler: Callable[[Any, Context], Any], order: dict[str, Any]) -> dict[str, Any]:
     try:
         payload = handler(order["event"], Context(order))
-        json.dumps(payload)
     except Exception as error:
-        return _failure(order, error)
+        return {"failed": True, "payload": _error(error) | {"requestId": order["request_id"]}}
+    try:
+        json.dumps(payload)
+    except (TypeError, ValueError) as error:
+        message = f"Unable to marshal response: {error}"
+        return {"failed": True, "payload": {"errorType": "Runtime.MarshalError", "errorMessage": message}}
     return {"failed": False, "payload": payload}
 
 
-def _failure(order: dict[str, Any], error: Exception) -> dict[str, Any]:
+def _error(error: Exception) -> dict[str, Any]:
     trace = traceback.format_tb(error.__traceback__)
-    payload = {
-        "errorMessage": str(error),
-        "errorType": type(error).__name__,
-        "requestId": order["request_id"],
-        "stackTrace": trace,
-    }
-    return {"failed": True, "payload": payload}
+    return {"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": trace}
 
 
 def _write(answers: Any, answer: dict[str, Any]) -> None:
