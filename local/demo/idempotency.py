@@ -132,9 +132,11 @@ def made(world: World) -> str:
 @contextmanager
 def deployed(world: World, name: str, **options: Any) -> Iterator[ObjectFunction]:
     control = FunctionsControl(world.cloud.endpoints["functions"])
+    function = ObjectFunction(world.client, control, table=TABLE, name=name, **options)
     try:
-        yield ObjectFunction(world.client, control, table=TABLE, name=name, **options)
+        yield function
     finally:
+        function.delete()
         control.close()
 
 

@@ -65,6 +65,7 @@ class Functions:
             app.route(method, "/{path+}", self._forward, "moto")
         app.route("POST", FUNCTIONS, self._create, "CreateFunction")
         app.route("PUT", f"{FUNCTIONS}/{{name}}/code", self._update_code, "UpdateFunctionCode")
+        app.route("DELETE", f"{FUNCTIONS}/{{name}}", self._delete, "DeleteFunction")
         app.route("POST", f"{FUNCTIONS}/{{name}}/invocations", self._answer_invoke, "Invoke")
         app.route("PUT", EVENT_INVOKE_CONFIG, self._put_event_invoke_config, "PutFunctionEventInvokeConfig")
         app.route("GET", "/_control/running", lambda _: json_response(self._sandboxes.running()))
@@ -103,6 +104,12 @@ class Functions:
 
     def _update_code(self, request: Request) -> Response:
         return self._with_code(request, request.parameters["name"], request.json())
+
+    def _delete(self, request: Request) -> Response:
+        name = _name(request.parameters["name"])
+        self._folders.pop(name, None)
+        self._sandboxes.forget(name)
+        return self._forward(request)
 
     def _with_code(self, request: Request, name: str, code: Mapping[str, Any]) -> Response:
         """Let moto keep the function, and keep its code here."""

@@ -185,8 +185,17 @@ class Sandboxes:
             with self._lock:
                 del self._running[run_id]
 
+    def forget(self, name: str, keep: Function | None = None) -> None:
+        """End the idle processes of a function, of its earlier code and settings at least."""
+        with self._lock:
+            outdated = [function for function in self._idle if function.name == name and function != keep]
+            sandboxes = [sandbox for function in outdated for sandbox in self._idle.pop(function)]
+        for sandbox in sandboxes:
+            sandbox.close()
+
     @contextmanager
     def _taken(self, function: Function, count: int) -> Iterator[list[Sandbox]]:
+        self.forget(function.name, keep=function)
         with self._lock:
             idle = [sandbox for sandbox in self._idle.pop(function, []) if sandbox.alive]
             taken, self._idle[function] = idle[:count], idle[count:]

@@ -33,18 +33,28 @@ def control(dynamodb_cloud: Cloud) -> Iterator[FunctionsControl]:
     control.close()
 
 
-@pytest.fixture(scope="session")
-def deploy(dynamodb_cloud: Cloud, control: FunctionsControl, table: str) -> Callable[..., ObjectFunction]:
-    """Deploy the function under a name of its own."""
+def _deployed(cloud: Cloud, control: FunctionsControl, **options: Any) -> ObjectFunction:
+    name = f"object-once-{next(_numbers)}"
+    return ObjectFunction(lambda service: aws_client(cloud, service), control, **{"table": TABLE, "name": name} | options)
+
+
+@pytest.fixture
+def deploy(dynamodb_cloud: Cloud, control: FunctionsControl, table: str) -> Iterator[Callable[..., ObjectFunction]]:
+    """Deploy the function under a name of its own, with what options it needs."""
+    deployed: list[ObjectFunction] = []
 
     def deploy(**options: Any) -> ObjectFunction:
-        defaults = {"table": table, "name": f"object-once-{next(_numbers)}"}
-        return ObjectFunction(lambda service: aws_client(dynamodb_cloud, service), control, **defaults | options)
+        deployed.append(_deployed(dynamodb_cloud, control, **options))
+        return deployed[-1]
 
-    return deploy
+    yield deploy
+    for function in deployed:
+        function.delete()
 
 
 @pytest.fixture(scope="session")
-def function(deploy: Callable[..., ObjectFunction]) -> ObjectFunction:
+def function(dynamodb_cloud: Cloud, control: FunctionsControl, table: str) -> Iterator[ObjectFunction]:
     """The function with its default settings. Tests that share it are spared the seconds in which its processes start."""
-    return deploy()
+    function = _deployed(dynamodb_cloud, control)
+    yield function
+    function.delete()

@@ -38,16 +38,20 @@ def control(dynamodb_cloud: Cloud) -> Iterator[FunctionsControl]:
 
 
 @pytest.fixture
-def create(lambda_: Any) -> Callable[..., str]:
+def create(lambda_: Any) -> Iterator[Callable[..., str]]:
     """Create a function of a source and return its name."""
+    created: list[str] = []
 
     def create(source: str, **options: Any) -> str:
         name = f"simulated-{next(_numbers)}"
         settings = {"Runtime": "python3.13", "Role": "arn:aws:iam::123456789012:role/simulated", "Handler": "handler.handler"}
         lambda_.create_function(FunctionName=name, Code={"ZipFile": zipped(source)}, **settings | options)
+        created.append(name)
         return name
 
-    return create
+    yield create
+    for name in {function["FunctionName"] for function in lambda_.list_functions()["Functions"]} & set(created):
+        lambda_.delete_function(FunctionName=name)
 
 
 def zipped(source: str) -> bytes:
@@ -146,9 +150,15 @@ def test_an_event_that_gets_too_old_is_not_tried_again(
     assert (control.deliveries(name)[0]["attempts"], control.deliveries(name)[0]["condition"]) == (1, "EventAgeExceeded")
 
 
-def test_a_function_that_does_not_exist_is_told_so(lambda_: Any) -> None:
+def test_a_function_that_was_deleted_is_gone_with_its_processes(lambda_: Any, create: Callable[..., str]) -> None:
+    name = create("import os\ndef handler(event, context): return os.getpid()\n")
+    pid = invoke(lambda_, name)[1]
+
+    lambda_.delete_function(FunctionName=name)
+
+    assert not psutil.pid_exists(pid)
     with pytest.raises(lambda_.exceptions.ResourceNotFoundException):
-        lambda_.invoke(FunctionName="nobody", Payload=b"{}")
+        lambda_.invoke(FunctionName=name, Payload=b"{}")
 
 
 def test_the_simulator_listens_on_loopback_only_and_takes_its_processes_with_it(tmp_path: Any) -> None:
