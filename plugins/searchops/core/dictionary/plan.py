@@ -135,6 +135,7 @@ class Outcome(Enum):
     """What one look tells a wait."""
 
     WAITING = "waiting"
+    BEHIND = "behind"  # waiting, and nothing but another version can change that
     DONE = "done"
 
 
@@ -175,7 +176,8 @@ class AssociationFailed(TransientError):
 def associated(fingerprint: str, association: Association | None, package: Package) -> Outcome:
     """Whether the domain uses the wanted content; ``package`` is read with its history.
 
-    ACTIVE alone says nothing: the association stays ACTIVE on the old version until the service takes up the new one.
+    ACTIVE alone says nothing: the association stays ACTIVE on the old version until the service takes up the new one. Once a version is known to be
+    older than the content, its history need not be read again (BEHIND): the rows of a history do not change, and new ones are newer.
 
     :raises AssociationFailed: ASSOCIATION_FAILED, which also happens when two associations meet; dissociating, or no row at all
     :raises Overtaken: the domain uses a version with other bytes that is newer than ours
@@ -195,9 +197,11 @@ def associated(fingerprint: str, association: Association | None, package: Packa
     if row.fingerprint == fingerprint:
         return Outcome.DONE
     ours = max((version.created_at for version in package.history if version.fingerprint == fingerprint), default=None)
-    if ours is not None and row.created_at > ours:
+    if ours is None:
+        return Outcome.WAITING
+    if row.created_at > ours:
         raise Overtaken(
             f"package {package.id} on {association.domain}: {short(fingerprint)} was overtaken by {row.name} with {short(row.fingerprint)}; "
             "run the DAG again to decide anew"
         )
-    return Outcome.WAITING
+    return Outcome.BEHIND

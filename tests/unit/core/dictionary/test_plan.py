@@ -306,7 +306,9 @@ def test_a_package_that_is_deleted_while_it_is_waited_for_is_an_error():
 @pytest.mark.parametrize(
     ("row", "found", "outcome"),
     [
-        (association("v1"), package(OLD, WANTED), Outcome.WAITING),
+        (association("v1"), package(OLD, WANTED), Outcome.BEHIND),
+        (association("v2"), package(OLD, OTHER, WANTED), Outcome.BEHIND),
+        (association("v2"), package(WANTED, OTHER, WANTED), Outcome.BEHIND),
         (association("v1", "ASSOCIATING"), package(OLD, WANTED), Outcome.WAITING),
         (association("v2", "ASSOCIATING"), package(OLD, WANTED), Outcome.WAITING),
         (association("v3"), package(OLD, WANTED), Outcome.WAITING),
