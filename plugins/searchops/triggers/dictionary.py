@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from searchops.core.dictionary.plan import AssociationFailed, Outcome, associated, published
+from searchops.core.dictionary.plan import AssociationFailed, Outcome, associated, moving, published
 from searchops.core.dictionary.service import (
     PackageNotFound,
     drive_async,
@@ -239,10 +239,8 @@ class DomainSettledTrigger(_PackageServiceTrigger):
     async def _look(self) -> tuple[dict[str, Any] | None, str]:
         package = await drive_async(self._client, read_package_with_history(self.package_id))
         rows = await drive_async(self._client, read_associations(self.domain_name))
-        moving = [f"{row.package_id} {row.status}" for row in rows if row.in_transit]
-        if package.in_transit or package.history_lags:
-            moving.append(f"{package.id} {package.status}")
-        return (None if moving else {}), f"in transit on {self.domain_name}: {', '.join(moving) or 'nothing'}"
+        found = moving(package, rows)
+        return (None if found else {}), f"in transit on {self.domain_name}: {', '.join(found) or 'nothing'}"
 
 
 class AnalyzersTrigger(_PollingTrigger):

@@ -131,6 +131,16 @@ def plan_uses(dictionary: Dictionary, uses: Sequence[IndexUse]) -> Plan:
     return Plan(Step.NOTHING, f"{len(uses)} indexes serve {short(dictionary.fingerprint)}")
 
 
+def moving(package: Package, associations: Sequence[Association]) -> list[str]:
+    """What has to come to rest before a domain with these associations is given the package's version, in words; empty when nothing has."""
+    found = [f"{row.package_id} {row.status}" for row in associations if row.in_transit]
+    if package.in_transit:
+        found.append(f"{package.id} {package.status}")
+    elif package.history_lags:
+        found.append(f"{package.id} {package.available_version}, which its history does not list yet")
+    return found
+
+
 class Outcome(Enum):
     """What one look tells a wait."""
 
