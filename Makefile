@@ -40,7 +40,8 @@ demo: ## run the demo on real engines; ACTS=dictionary for the acts of one job
 test: setup ## run all tests, those against the real engines included
 	@rm -f .coverage .coverage.*
 	$(PYTEST) tests/unit -n 2 --cov --cov-report=
-	$(PYTEST) tests/integration tests/system -n 0 --cov --cov-append --cov-report=term
+	$(PYTEST) tests/integration -n 2 --dist loadfile --cov --cov-append --cov-report=
+	$(PYTEST) tests/system -n 0 --cov --cov-append --cov-report=term
 
 test-unit: environment ## run the quick tests, which need no engine
 	$(PYTEST) tests/unit -n 2

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from local.cloud import ROOT, SERVICES, Cloud, CloudError, State, stop_cloud
+from local.interrupts import EXIT_INTERRUPTED, stop_at_the_first_interrupt
 
 DEFAULT_DIRECTORY = ROOT / "build" / "local"
 
 
 def up(arguments: argparse.Namespace) -> int:
     """Start the local cloud with the demo's domains, dictionaries and documents, and leave it running."""
+    stop_at_the_first_interrupt()
     state = State.read(arguments.directory)
     if state is not None and state.supervisor() is not None:
         print("It is up already.")
@@ -92,6 +94,8 @@ def main() -> int:
     except CloudError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from searchops.core.dictionary.model import IndexPolicy, Kind, Remedy
+from searchops.core.dictionary.model import IndexPolicy, Kind, Probe, Remedy
 from searchops.core.dictionary.service import drive, read_endpoint
 from searchops.core.dictionary.survey import DomainRules
 from searchops.core.dictionary.sync import DictionarySync, Entry
@@ -44,6 +44,9 @@ def rules_of(domain: Domain) -> DomainRules:
                 may_be_closed=index.version is None or index.version.scheme != "ingestion",
             )
             for index in domain.indexes
+        },
+        probes={
+            index.name: [Probe(probe.analyzer, probe.text, probe.contains) for probe in index.probes] for index in domain.indexes
         },
     )
 

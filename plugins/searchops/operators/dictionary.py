@@ -112,6 +112,28 @@ def run_here(trigger: Any) -> Mapping[str, Any]:
     return asyncio.run(first())
 
 
+class _TurnTakingOperator(DictionaryOperator):
+    """A task that begins anew after others have had their turn on the package or the domain; all its turns together have its time."""
+
+    def attempt(self, context: Context, since: float | None) -> Any:
+        """:param since: when it first waited for others (epoch seconds)"""
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> Any:
+        return self.attempt(context, None)
+
+    def wait_for_others(self, context: Context, package_id: str, since: float | None) -> Any:
+        domain = self.clients.domain.domain_name
+        self.log.info("Package %s or something of domain %s is in transit: waiting before looking again", package_id, domain)
+        trigger = DomainSettledTrigger(package_id=package_id, domain_name=domain, started_at=since, **self.aws())
+        return self.wait_for(context, trigger, "look_again", since=trigger.started_at)
+
+    def look_again(self, context: Context, event: Mapping[str, Any] | None = None, since: float | None = None) -> Any:
+        with self.reporting(context):
+            check_event(event)
+        return self.attempt(context, since)
+
+
 class OpenSearchDictionaryPlanOperator(DictionaryOperator, SkipMixin):
     """Read a dictionary, compare it with what AWS and the indexes hold, let the engine build it, and skip the tasks with nothing to do.
 
@@ -179,7 +201,7 @@ class OpenSearchDictionaryPlanOperator(DictionaryOperator, SkipMixin):
         return found
 
 
-class OpenSearchDictionaryPublishOperator(DictionaryOperator):
+class OpenSearchDictionaryPublishOperator(_TurnTakingOperator):
     """Publish the planned content as a new version of the package and wait until it is available.
 
     Looks first: content that is available already is not published again, and a package in transit is waited for.
@@ -198,17 +220,14 @@ class OpenSearchDictionaryPublishOperator(DictionaryOperator):
         self.planned_over = planned_over
         self.force = force
 
-    def execute(self, context: Context, since: float | None = None) -> Any:
+    def attempt(self, context: Context, since: float | None) -> Any:
         with self.reporting(context):
             state = self.sync.publish(self.fingerprint, planned_over=self.planned_over or None, force=is_true(self.force))
         self.persist_links(context, state.package_id)
         if state.done:
             return {"package_id": state.package_id, "version": state.version}
         if not state.asked:
-            self.log.info("Package %s is in transit: waiting before looking again", state.package_id)
-            domain_name = self.clients.domain.domain_name
-            settled = DomainSettledTrigger(package_id=state.package_id, domain_name=domain_name, started_at=since, **self.aws())
-            return self.wait_for(context, settled, "look_again", since=settled.started_at)
+            return self.wait_for_others(context, state.package_id, since)
         self.log.info("Asked for a new version of package %s, available is %s", state.package_id, state.before)
         trigger = PackagePublishedTrigger(
             package_id=state.package_id,
@@ -220,11 +239,6 @@ class OpenSearchDictionaryPublishOperator(DictionaryOperator):
         )
         return self.wait_for(context, trigger, "published")
 
-    def look_again(self, context: Context, event: Mapping[str, Any] | None = None, since: float | None = None) -> Any:
-        with self.reporting(context):
-            check_event(event)
-        return self.execute(context, since)
-
     def published(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
         with self.reporting(context):
             found = check_event(event)
@@ -232,7 +246,7 @@ class OpenSearchDictionaryPublishOperator(DictionaryOperator):
         return {"package_id": found["package_id"], "version": found["version"], "seen_at": found.get("seen_at")}
 
 
-class OpenSearchDictionaryAssociateOperator(DictionaryOperator):
+class OpenSearchDictionaryAssociateOperator(_TurnTakingOperator):
     """Have the domain take up the package's available version. Does not wait for it: that is the sensor's part.
 
     Nothing is associated while another association of the domain is in transit.
@@ -249,16 +263,12 @@ class OpenSearchDictionaryAssociateOperator(DictionaryOperator):
         self.package_id = package_id
         self.fingerprint = fingerprint
 
-    def execute(self, context: Context, since: float | None = None) -> Any:
+    def attempt(self, context: Context, since: float | None) -> Any:
         with self.reporting(context):
             row = self.sync.associate(self.package_id, self.fingerprint)
         self.persist_links(context, self.package_id)
         if row is None:
-            self.log.info("Something of domain %s is in transit: waiting before associating", self.sync.domain)
-            trigger = DomainSettledTrigger(
-                package_id=self.package_id, domain_name=self.sync.domain, started_at=since, **self.aws()
-            )
-            return self.wait_for(context, trigger, "look_again", since=trigger.started_at)
+            return self.wait_for_others(context, self.package_id, since)
         self.log.info(
             "Package %s on %s: %s, version %s, asked for %s", row.package_id, row.domain, row.status, row.version, row.asked
         )
@@ -269,11 +279,6 @@ class OpenSearchDictionaryAssociateOperator(DictionaryOperator):
             "reference_path": row.reference_path,
             "asked": row.asked,
         }
-
-    def look_again(self, context: Context, event: Mapping[str, Any] | None = None, since: float | None = None) -> Any:
-        with self.reporting(context):
-            check_event(event)
-        return self.execute(context, since)
 
 
 class OpenSearchDictionaryApplyOperator(DictionaryOperator):
@@ -342,14 +347,8 @@ class OpenSearchDictionaryVerifyOperator(DictionaryOperator):
     def execute(self, context: Context) -> dict[str, str]:
         found: dict[str, str] = {}
         with self.reporting(context):
-            probes = {index.name: index.probes for index in self.clients.domain.indexes}
-            for use, definition in self.sync.uses_to_apply(self.fingerprint, force=is_true(self.force)):
-                proved = self.sync.prove(use, definition, self.fingerprint)
-                names = (use.index, *definition.get("aliases", {}))
-                for probe in (probe for name in names for probe in probes.get(name, ())):
-                    self.sync.probe(use, probe.analyzer, probe.text, probe.contains)
-                self.sync.record(use, self.fingerprint)
-                found[use.index] = proved.text
+            for proved in self.sync.verify(self.fingerprint, force=is_true(self.force)):
+                found[proved.index] = proved.text
                 self.log.info("%s", proved.text)
         if not found:
             self.log.info("Nothing to prove: no index is to be given %s by this run", self.package)

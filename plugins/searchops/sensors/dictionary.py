@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from searchops.core.dictionary.plan import AssociationFailed
 from searchops.hooks.opensearch_service import OpenSearchServiceHook
 from searchops.operators.dictionary import NET, DictionaryOperator, check_event, run_here
 from searchops.retries import RETRY_DELAY, RETRY_POLICY
@@ -130,14 +129,11 @@ class OpenSearchDictionaryAssociationSensor(DictionaryOperator):
     def execute(self, context: Context) -> Any:
         with self.reporting(context):
             ti: Any = context["ti"]
-            try:
-                if version := self.sync.version_in_use(self.package_id, self.fingerprint, asked=self.version or None):
-                    return {"package_id": self.package_id, "domain_name": self.sync.domain, "version": version}
-            except AssociationFailed as failed:
-                if ti.try_number == 1:
-                    raise
-                self.log.warning("Associating again: %s", failed)
-                self.sync.associate(self.package_id, self.fingerprint)
+            # A first try fails instead, so that a pause comes before what failed is asked for again.
+            ask_again = ti.try_number > 1
+            version = self.sync.version_in_use(self.package_id, self.fingerprint, asked=self.version or None, ask_again=ask_again)
+        if version:
+            return {"package_id": self.package_id, "domain_name": self.sync.domain, "version": version}
         trigger = PackageAssociatedTrigger(
             package_id=self.package_id,
             domain_name=self.sync.domain,

@@ -7,11 +7,12 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from searchops.core.dictionary.plan import AssociationFailed, Outcome, associated, published
+from searchops.core.dictionary.plan import AssociationFailed, Outcome, associated, moving, published
 from searchops.core.dictionary.service import (
     PackageNotFound,
     drive_async,
@@ -25,6 +26,7 @@ from searchops.core.errors import DataError, TransientError
 from searchops.core.waiting import Cadence
 
 if TYPE_CHECKING:
+    from searchops.core.dictionary.node import Node
     from searchops.hooks.opensearch_service import OpenSearchServiceHook
 
 CADENCE = Cadence(scale=float(os.environ.get("SEARCHOPS_POLL_SCALE", "1")))
@@ -187,7 +189,9 @@ class PackagePublishedTrigger(_PackageServiceTrigger):
 class PackageAssociatedTrigger(_PackageServiceTrigger):
     """Wait until the domain uses a version with the fingerprint, by ListDomainsForPackage.
 
-    :param version: the version that carries the fingerprint, where it is known; saves reading the history
+    The history is read when the domain's version is another than at the last look, and until both versions are listed in it.
+
+    :param version: the version that carries the fingerprint, where it is known; saves reading the history for that one
     """
 
     def __init__(self, *, package_id: str, domain_name: str, fingerprint: str, version: str | None = None, **kwargs: Any) -> None:
@@ -196,6 +200,7 @@ class PackageAssociatedTrigger(_PackageServiceTrigger):
         self.domain_name = domain_name
         self.fingerprint = fingerprint
         self.version = version
+        self._behind: str | None = None
 
     def _serialized(self) -> dict[str, Any]:
         return super()._serialized() | {
@@ -212,10 +217,12 @@ class PackageAssociatedTrigger(_PackageServiceTrigger):
         done = {"package_id": self.package_id, "domain_name": self.domain_name, "version": version}
         if row and row.in_transit:
             return None, seen
-        if row and row.active and version and version == self.version:
-            return done, seen
+        if row and row.active and version and version in (self.version, self._behind):
+            return (done if version == self.version else None), seen
         package = await drive_async(self._client, read_package_with_history(self.package_id, also=version))
-        return (done if associated(self.fingerprint, row, package) is Outcome.DONE else None), seen
+        outcome = associated(self.fingerprint, row, package)
+        self._behind = version if outcome is Outcome.BEHIND else None
+        return (done if outcome is Outcome.DONE else None), seen
 
 
 class DomainSettledTrigger(_PackageServiceTrigger):
@@ -232,10 +239,8 @@ class DomainSettledTrigger(_PackageServiceTrigger):
     async def _look(self) -> tuple[dict[str, Any] | None, str]:
         package = await drive_async(self._client, read_package_with_history(self.package_id))
         rows = await drive_async(self._client, read_associations(self.domain_name))
-        moving = [f"{row.package_id} {row.status}" for row in rows if row.in_transit]
-        if package.in_transit or package.history_lags:
-            moving.append(f"{package.id} {package.status}")
-        return (None if moving else {}), f"in transit on {self.domain_name}: {', '.join(moving) or 'nothing'}"
+        found = moving(package, rows)
+        return (None if found else {}), f"in transit on {self.domain_name}: {', '.join(found) or 'nothing'}"
 
 
 class AnalyzersTrigger(_PollingTrigger):
@@ -252,18 +257,23 @@ class AnalyzersTrigger(_PollingTrigger):
     def _serialized(self) -> dict[str, Any]:
         return super()._serialized() | {"domain": self.domain, "checks": self.checks}
 
+    @cached_property
+    def _node(self) -> Node:
+        """Made once a wait, because where the connection has no host its making costs a call of DescribeDomain."""
+        from searchops.hooks.dictionary import node_of
+
+        return node_of(self.domain)
+
     async def _look(self) -> tuple[dict[str, Any] | None, str]:
         # opensearch-py's asynchronous client would need its own session a wait; a look is short and rare.
         return await asyncio.to_thread(self._compare)
 
     def _compare(self) -> tuple[dict[str, Any] | None, str]:
         from searchops.core.dictionary.proof import expectation_from, mismatches
-        from searchops.hooks.dictionary import node_of
 
-        node = node_of(self.domain)
         for check in self.checks:
             expectation = expectation_from(check)
-            if wrong := mismatches(node, expectation):
+            if wrong := mismatches(self._node, expectation):
                 return (
                     None,
                     f"{len(wrong)} of {len(expectation.texts)} texts still have other tokens on {expectation.index} ({expectation.analyzer})",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from tests.integration.dictionary.airflow_here import run_domain
 CADENCE = Cadence(first_seconds=0.005, even_seconds=0.02, cap_seconds=0.05)
 
 _LOADER = create_loader()
+_one_reader = threading.Lock()
 # Its children are forked from a process that has imported everything: they start in milliseconds and share no state.
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(
@@ -56,8 +59,12 @@ def live(environment: Mapping[str, str], domain: str, folder: Path, die_after: i
     for file in (calls, said):
         file.write_text("")
     process = _processes.Process(target=_run, args=(dict(environment), domain, calls, said, die_after))
-    process.start()
-    process.join()
+    # Both starting and joining read how processes ended, those of other threads too, and two readers at once lose it.
+    with _one_reader:
+        process.start()
+    wait([process.sentinel])
+    with _one_reader:
+        process.join()
     ended = process.exitcode
     return Life(ended == -signal.SIGKILL, ended == 0, tuple(calls.read_text().splitlines()), said.read_text())
 

@@ -172,7 +172,7 @@ def test_an_index_is_not_closed_where_another_file_would_keep_it_from_opening(sh
 def test_a_closing_that_is_lost_on_the_way_leaves_the_index_open(shop: Company) -> None:
     shop.index("shop-1", words_index(shop.ids["words"]), **REOPEN)
     gate = shop.views.hold("shop", "/shop-1/_close", times=1)
-    gate.release()
+    gate.lose()
 
     run = shop.run()
 
@@ -185,7 +185,7 @@ def test_a_closing_that_is_lost_on_the_way_leaves_the_index_open(shop: Company) 
 def test_an_opening_that_is_lost_on_the_way_is_done_again(shop: Company) -> None:
     shop.index("shop-1", words_index(shop.ids["words"]), **REOPEN)
     gate = shop.views.hold("shop", "/shop-1/_open", times=1)
-    gate.release()
+    gate.lose()
 
     run = shop.run()
 

@@ -16,11 +16,12 @@ import pytest
 from local.cloud import ROOT, AlreadyUp, Cloud, CloudError, State
 
 LIGHT = ("aws", "slack")
-# A program that owns a cloud, says so and waits.
+# A program that owns a cloud, says so and waits. Tests that run in the background of a shell hand on that Ctrl-C is ignored.
 OWNER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from local.cloud import Cloud
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Cloud(Path(sys.argv[1]), services=("aws", "slack")):
     Path(sys.argv[1], "entered").touch()
     time.sleep(600)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from searchops.core.dictionary.model import IndexPolicy, Kind, Remedy
+from searchops.core.dictionary.model import IndexPolicy, Kind, Probe, Remedy
 from searchops.core.dictionary.sync import Entry
 from searchops.core.errors import DataError
 from searchops.hooks.dictionary import DomainClients, entry_of, rules_of
@@ -14,7 +14,7 @@ from tests.unit.small_world import SmallWorld
 INDEXES = """
 indexes:
   products: {domain: products, on_search_time_use: reopen, on_index_time_use: reopen}
-  careful: {domain: products}
+  careful: {domain: products, probes: [{text: a, analyzer: words, contains: [b, c]}]}
   attribute:
     domain: products
     on_search_time_use: reopen
@@ -41,6 +41,7 @@ def test_what_the_inventory_says_of_indexes_becomes_what_may_be_done_with_them(d
         "attribute": IndexPolicy(Remedy.REOPEN, Remedy.REBUILD, may_be_closed=True),
         "etl": IndexPolicy(Remedy.REPORT, Remedy.REBUILD, may_be_closed=False),
     }
+    assert rules.probes["careful"] == [Probe("words", "a", ("b", "c"))]
 
 
 def test_a_package_of_the_inventory_becomes_an_entry(domain, tmp_path):

@@ -122,6 +122,40 @@ async def test_a_domain_that_uses_ours_is_done_although_many_newer_versions_of_o
     assert found["status"] == "success"
 
 
+async def waiting_behind(world: SmallWorld) -> tuple[str, asyncio.Task[dict[str, Any]]]:
+    """A wait that has looked some times at a domain that is ACTIVE on an older version, for which nobody asks anything else."""
+    package_id = world.publish(OLD)
+    world.publish(WANTED, associate=False)
+    world.control.reset_calls()
+    wait = asyncio.create_task(event(associating(package_id, version=list(world.service.content(package_id))[1])))
+    await until(lambda: world.control.calls().get("ListDomainsForPackage", 0) >= 5)
+    return package_id, wait
+
+
+async def test_a_domain_that_stays_on_an_older_version_costs_one_call_a_look(world):
+    package_id, wait = await waiting_behind(world)
+    calls = world.control.calls()
+    world.client.associate_package(PackageID=package_id, DomainName="products")
+
+    assert (await wait)["version"] == list(world.service.content(package_id))[1]
+    assert (calls["DescribePackages"], calls["GetPackageVersionHistory"]) == (1, 1)
+
+
+async def test_a_domain_that_leaves_the_older_version_for_one_of_others_is_overtaken(world):
+    _, wait = await waiting_behind(world)
+    world.publish(OTHER)
+
+    assert (await wait)["kind"] == "Overtaken"
+
+
+async def test_a_domain_that_leaves_the_older_version_for_the_same_content_by_somebody_else_is_done(world):
+    package_id, wait = await waiting_behind(world)
+    world.publish(OTHER, associate=False)
+    world.publish(WANTED)
+
+    assert (await wait)["version"] == list(world.service.content(package_id))[3]
+
+
 async def test_a_domain_is_settled_when_neither_the_package_nor_an_association_of_it_moves(world):
     package_id = world.publish(OLD, associate=False)
     other = world.publish(b"x\n", name="other", associate=False)
@@ -440,6 +474,19 @@ async def test_a_reload_is_over_when_the_live_analyzer_gives_the_new_tokens(worl
 
     assert found["status"] == "success"
     assert world.node.tokens("items", "a", "a") == ["a", "c"]
+
+
+async def test_the_domain_is_looked_up_once_a_wait_however_often_it_looks(world, analyzers, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_PRODUCTS_SEARCH", '{"conn_type": "opensearch", "extra": {"use_ssl": false}}')
+    world.publish(OLD)
+    world.node.index("items", analysis(SYNONYMS))
+    world.control.reset_calls()
+
+    wait = asyncio.create_task(event(analyzers({"a": ["a", "c"]})))
+    await until(lambda: world.node.application.log.counts().get("POST /{index}/_analyze", 0) >= 3)
+    wait.cancel()
+
+    assert world.control.calls() == {"DescribeDomain": 1}
 
 
 async def test_a_reload_that_never_comes_ends_in_a_time_out_that_names_index_and_analyzer(world, analyzers):

@@ -155,6 +155,15 @@ class IndexPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """A text for which a named analyzer of an index has to give these terms, whatever a dictionary changes."""
+
+    analyzer: str
+    text: str
+    contains: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class IndexUse:
     """One index of the domain that uses one package, whose file it names as ``path``.
 

@@ -131,10 +131,21 @@ def plan_uses(dictionary: Dictionary, uses: Sequence[IndexUse]) -> Plan:
     return Plan(Step.NOTHING, f"{len(uses)} indexes serve {short(dictionary.fingerprint)}")
 
 
+def moving(package: Package, associations: Sequence[Association]) -> list[str]:
+    """What has to come to rest before a domain with these associations is given the package's version, in words; empty when nothing has."""
+    found = [f"{row.package_id} {row.status}" for row in associations if row.in_transit]
+    if package.in_transit:
+        found.append(f"{package.id} {package.status}")
+    elif package.history_lags:
+        found.append(f"{package.id} {package.available_version}, which its history does not list yet")
+    return found
+
+
 class Outcome(Enum):
     """What one look tells a wait."""
 
     WAITING = "waiting"
+    BEHIND = "behind"  # waiting, and nothing but another version can change that
     DONE = "done"
 
 
@@ -175,7 +186,8 @@ class AssociationFailed(TransientError):
 def associated(fingerprint: str, association: Association | None, package: Package) -> Outcome:
     """Whether the domain uses the wanted content; ``package`` is read with its history.
 
-    ACTIVE alone says nothing: the association stays ACTIVE on the old version until the service takes up the new one.
+    ACTIVE alone says nothing: the association stays ACTIVE on the old version until the service takes up the new one. Once a version is known to be
+    older than the content, its history need not be read again (BEHIND): the rows of a history do not change, and new ones are newer.
 
     :raises AssociationFailed: ASSOCIATION_FAILED, which also happens when two associations meet; dissociating, or no row at all
     :raises Overtaken: the domain uses a version with other bytes that is newer than ours
@@ -195,9 +207,11 @@ def associated(fingerprint: str, association: Association | None, package: Packa
     if row.fingerprint == fingerprint:
         return Outcome.DONE
     ours = max((version.created_at for version in package.history if version.fingerprint == fingerprint), default=None)
-    if ours is not None and row.created_at > ours:
+    if ours is None:
+        return Outcome.WAITING
+    if row.created_at > ours:
         raise Overtaken(
             f"package {package.id} on {association.domain}: {short(fingerprint)} was overtaken by {row.name} with {short(row.fingerprint)}; "
             "run the DAG again to decide anew"
         )
-    return Outcome.WAITING
+    return Outcome.BEHIND

@@ -12,7 +12,7 @@ from typing import Any
 
 from searchops.core.dictionary.analysis import file_analyzers, inline, splits_compounds
 from searchops.core.dictionary.formats import MAX_TEXTS
-from searchops.core.dictionary.model import Kind
+from searchops.core.dictionary.model import Kind, Probe
 from searchops.core.dictionary.node import Node, Refused, Token
 from searchops.core.errors import DataError
 
@@ -217,15 +217,15 @@ def require_served(wrong: Sequence[Mismatch], expectation: Expectation) -> None:
     )
 
 
-def check_probe(node: Node, index: str, analyzer: str, text: str, contains: Sequence[str]) -> None:
-    """A probe of the inventory: the live analyzer gives these terms for this text.
+def check_probe(node: Node, index: str, probe: Probe) -> None:
+    """Put a probe of the inventory to the live analyzer.
 
-    :raises NotServed: it does not
+    :raises NotServed: a term is missing
     """
-    found = terms(node.analyze(index, {"analyzer": analyzer}, [text])[0])
-    if missing := [term for term in contains if term not in found]:
+    found = terms(node.analyze(index, {"analyzer": probe.analyzer}, [probe.text])[0])
+    if missing := [term for term in probe.contains if term not in found]:
         raise NotServed(
-            f"probe of index {index}: analyzer {analyzer} gives {list(found)} for {text!r}, expected it to contain {missing}"
+            f"probe of index {index}: analyzer {probe.analyzer} gives {list(found)} for {probe.text!r}, expected it to contain {missing}"
         )
 
 

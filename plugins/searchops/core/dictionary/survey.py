@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from searchops.core.dictionary.analysis import use_of
-from searchops.core.dictionary.model import IndexPolicy, IndexUse, Kind, Remedy, UseMode
+from searchops.core.dictionary.model import IndexPolicy, IndexUse, Kind, Probe, Remedy, UseMode
 from searchops.core.dictionary.node import REOPENING, Definitions, is_closed
 
 
@@ -17,14 +17,21 @@ class DomainRules:
 
     kinds: Mapping[str, Kind]
     policies: Mapping[str, IndexPolicy] = field(default_factory=dict)
+    probes: Mapping[str, Sequence[Probe]] = field(default_factory=dict)
 
     def policy(self, index: str, definition: Mapping[str, Any]) -> IndexPolicy:
-        names = (index, *definition.get("aliases", {}))
-        named = [self.policies[name] for name in names if name in self.policies]
+        named = [self.policies[name] for name in _names(index, definition) if name in self.policies]
         if not named:
             return IndexPolicy()
         # One index behind the aliases of two entries: what one of them forbids is not done.
         return replace(named[0], may_be_closed=all(policy.may_be_closed for policy in named))
+
+    def probes_of(self, index: str, definition: Mapping[str, Any]) -> list[Probe]:
+        return [probe for name in _names(index, definition) for probe in self.probes.get(name, ())]
+
+
+def _names(index: str, definition: Mapping[str, Any]) -> tuple[str, ...]:
+    return (index, *definition.get("aliases", {}))
 
 
 def remedy(mode: UseMode, policy: IndexPolicy) -> Remedy:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,18 @@ from searchops.core.dictionary.model import (
     short,
 )
 from searchops.core.dictionary.node import Definitions, Node, Refused, Reopened, is_closed
-from searchops.core.dictionary.plan import Outcome, Overtaken, Plan, Step, associated, plan, plan_association, plan_package
+from searchops.core.dictionary.plan import (
+    AssociationFailed,
+    Outcome,
+    Overtaken,
+    Plan,
+    Step,
+    associated,
+    moving,
+    plan,
+    plan_association,
+    plan_package,
+)
 from searchops.core.dictionary.proof import Expectation
 from searchops.core.dictionary.service import (
     call,
@@ -38,6 +50,8 @@ from searchops.core.dictionary.service import (
 from searchops.core.dictionary.store import DictionaryStore, read_source
 from searchops.core.dictionary.survey import DomainRules
 from searchops.core.errors import DataError, TransientError
+
+log = logging.getLogger(__name__)
 
 _BEFORE_THE_DOMAIN = {Step.WAIT, Step.PUBLISH, Step.ASSOCIATE}
 _CHECKED = _BEFORE_THE_DOMAIN | {Step.APPLY}
@@ -368,7 +382,7 @@ class DictionarySync:
                 "run the DAG again to decide anew"
             )
         others = drive(self.client, read_associations(self.domain))
-        if decided.step is Step.WAIT or package.in_transit or any(row.in_transit for row in others):
+        if decided.step is Step.WAIT or moving(package, others):
             return None
         self._forget_what_was_proved(fingerprint, package, association)
         asked = package.available_version
@@ -396,17 +410,27 @@ class DictionarySync:
             asked=asked,
         )
 
-    def version_in_use(self, package_id: str, fingerprint: str, *, asked: str | None = None) -> str | None:
+    def version_in_use(
+        self, package_id: str, fingerprint: str, *, asked: str | None = None, ask_again: bool = False
+    ) -> str | None:
         """The version of the domain if that carries the content, None while it has to be waited for.
 
         :param asked: the version that carries it, where it is known; then one call tells, else three
+        :param ask_again: where the service gave up, ask for it once more and wait on
         :raises AssociationFailed: it will not come by waiting
         """
         association = drive(self.client, read_association(package_id, self.domain))
         if association and asked and (association.active or association.in_transit):
             return asked if association.active and association.version == asked else None
         package = drive(self.client, read_package_with_history(package_id, also=association.version if association else None))
-        done = associated(fingerprint, association, package) is Outcome.DONE
+        try:
+            done = associated(fingerprint, association, package) is Outcome.DONE
+        except AssociationFailed as failed:
+            if not ask_again:
+                raise
+            log.warning("Associating again: %s", failed)
+            self.associate(package_id, fingerprint)
+            return None
         return association.version if association and done else None
 
     def _forget_what_was_proved(self, fingerprint: str, package: Package, association: Association | None) -> None:
@@ -524,6 +548,18 @@ class DictionarySync:
         found = [(expectation, proof.mismatches(self.node, expectation)) for expectation in expectations]
         return [(expectation, wrong) for expectation, wrong in found if wrong]
 
+    def verify(self, fingerprint: str, *, force: bool = False) -> Iterator[IndexProof]:
+        """Prove the content on one index after the other, put the inventory's probes on top, and record it there.
+
+        :raises NotServed: an index gives other tokens; nothing is recorded for it
+        """
+        for use, definition in self.uses_to_apply(fingerprint, force=force):
+            proved = self.prove(use, definition, fingerprint)
+            for probe in self.rules.probes_of(use.index, definition):
+                proof.check_probe(self.node, use.index, probe)
+            self.record(use, fingerprint)
+            yield proved
+
     def prove(self, use: IndexUse, definition: Mapping[str, Any], fingerprint: str) -> IndexProof:
         """Compare the live analyzers with the new files.
 
@@ -541,9 +577,6 @@ class DictionarySync:
             old_is_known=all(expectation.old_is_known for expectation in expectations),
             old_documents=use.mode is UseMode.INDEX_TIME,
         )
-
-    def probe(self, use: IndexUse, analyzer: str, text: str, contains: Sequence[str]) -> None:
-        proof.check_probe(self.node, use.index, analyzer, text, contains)
 
     def record(self, use: IndexUse, fingerprint: str) -> None:
         """Keep in the index what was proved on it."""

@@ -28,6 +28,7 @@ from searchops.core.dictionary.plan import (
     Plan,
     Step,
     associated,
+    moving,
     plan,
     plan_association,
     published,
@@ -306,7 +307,9 @@ def test_a_package_that_is_deleted_while_it_is_waited_for_is_an_error():
 @pytest.mark.parametrize(
     ("row", "found", "outcome"),
     [
-        (association("v1"), package(OLD, WANTED), Outcome.WAITING),
+        (association("v1"), package(OLD, WANTED), Outcome.BEHIND),
+        (association("v2"), package(OLD, OTHER, WANTED), Outcome.BEHIND),
+        (association("v2"), package(WANTED, OTHER, WANTED), Outcome.BEHIND),
         (association("v1", "ASSOCIATING"), package(OLD, WANTED), Outcome.WAITING),
         (association("v2", "ASSOCIATING"), package(OLD, WANTED), Outcome.WAITING),
         (association("v3"), package(OLD, WANTED), Outcome.WAITING),
@@ -339,6 +342,23 @@ def test_an_association_that_the_service_gave_up_may_be_tried_again(row, told):
         associated(WANTED, row, package(WANTED))
 
     assert isinstance(caught.value, TransientError)
+
+
+@pytest.mark.parametrize(
+    ("found", "rows", "told"),
+    [
+        (package(OLD, WANTED), [association("v1"), association("v1", "ASSOCIATION_FAILED")], []),
+        (package(OLD, WANTED), [association("v1"), association("v1", "DISSOCIATING")], ["F1 DISSOCIATING"]),
+        (package(OLD, status="COPYING", available="v2"), [], ["F1 COPYING"]),
+        (
+            package(OLD, available="v2"),
+            [association("v1", "ASSOCIATING")],
+            ["F1 ASSOCIATING", "F1 v2, which its history does not list yet"],
+        ),
+    ],
+)
+def test_a_domain_is_given_nothing_while_something_of_it_moves(found, rows, told):
+    assert moving(found, rows) == told
 
 
 # -- messages ------------------------------------------------------------------------------------------------------------------

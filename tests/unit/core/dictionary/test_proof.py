@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from local.simulators.http import Server, json_response
 from searchops.core.dictionary import proof
-from searchops.core.dictionary.model import Kind
+from searchops.core.dictionary.model import Kind, Probe
 from searchops.core.dictionary.node import Node, Refused
 from searchops.core.dictionary.proof import Effect, Expectation, Mismatch, NotServed
 from tests.unit.small_world import SYNONYMS, UPDATEABLE, analysis
@@ -128,12 +128,12 @@ def test_a_dictionary_that_no_index_uses_yet_is_built_alone(node, kind, bad):
 
 
 def test_a_probe_asks_the_live_analyzer(items, node):
-    proof.check_probe(node, "items", "a", "a", ["a", "b"])
+    proof.check_probe(node, "items", Probe("a", "a", ("a", "b")))
 
     with pytest.raises(
         NotServed, match=r"probe of index items: analyzer a gives \['a', 'b'\] for 'a', expected it to contain \['c'\]"
     ):
-        proof.check_probe(node, "items", "a", "a", ["b", "c"])
+        proof.check_probe(node, "items", Probe("a", "a", ("b", "c")))
 
 
 tokens = st.lists(st.tuples(st.text(max_size=5), st.integers(0, 9), st.integers(1, 3)), max_size=4).map(tuple)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from searchops.core.dictionary import survey
-from searchops.core.dictionary.model import IndexPolicy, Kind, Remedy, UseMode, sha256
+from searchops.core.dictionary.model import IndexPolicy, Kind, Probe, Remedy, UseMode, sha256
 from searchops.core.dictionary.survey import DomainRules
 
 A, B, C = sha256(b"a"), sha256(b"b"), sha256(b"c")
@@ -156,6 +156,13 @@ def test_an_index_is_ours_to_open_only_where_a_run_of_ours_noted_that_it_closes_
     }
 
     assert [survey.left_reopening(index) for index in (left, closed, never)] == [True, False, False]
+
+
+def test_an_index_is_probed_with_what_is_said_of_its_name_and_of_its_aliases():
+    words, more, others = Probe("a", "x", ("y",)), Probe("a", "z", ("z",)), Probe("b", "x", ("y",))
+    rules = DomainRules(KINDS, probes={"items": [words], "products": [more], "others": [others]})
+
+    assert rules.probes_of("items", definition(aliases=("products",))) == [words, more]
 
 
 def test_what_one_of_two_entries_for_an_index_forbids_is_not_done():

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
 
-from searchops.core.dictionary.model import Association, IndexPolicy, Kind, Remedy, commit_message, sha256
+from searchops.core.dictionary.model import Association, IndexPolicy, Kind, Probe, Remedy, commit_message, sha256
 from searchops.core.dictionary.node import Node, Refused
-from searchops.core.dictionary.plan import Outcome, Overtaken, Step, associated, published
+from searchops.core.dictionary.plan import AssociationFailed, Outcome, Overtaken, Step, associated, published
 from searchops.core.dictionary.proof import NotServed
 from searchops.core.dictionary.service import PackageNotFound, drive, read_package_with_history, read_situation
 from searchops.core.dictionary.survey import DomainRules
@@ -62,11 +63,7 @@ class Dictionary:
             assert self.sync.associate(package_id, decision.fingerprint)
             self.world.pass_time(60)
         self.sync.apply(decision.fingerprint, by="a test")
-        proofs = []
-        for use, definition in self.sync.uses_to_apply(decision.fingerprint):
-            proofs.append(self.sync.prove(use, definition, decision.fingerprint).text)
-            self.sync.record(use, decision.fingerprint)
-        return proofs
+        return [proved.text for proved in self.sync.verify(decision.fingerprint)]
 
     def writes(self) -> list[str]:
         return [call.operation for call in self.world.control.log() if call.operation in WRITES]
@@ -318,6 +315,48 @@ def test_a_failed_association_is_asked_for_again(world, of):
     package, association = drive(world.client, read_situation("products", package_id=package_id))
     assert package
     assert associated(wanted, association, package) is Outcome.DONE
+
+
+def test_a_wait_asks_again_for_what_the_service_gave_up_only_where_it_is_told_to(world, of):
+    package_id = world.publish(b"a, b\n", associate=False)
+    sync, wanted = of().sync, sha256(b"a, b\n")
+    world.control.fault("association_failed", "AssociatePackage", last=1)
+    sync.associate(package_id, wanted)
+    world.pass_time(60)
+
+    with pytest.raises(AssociationFailed):
+        sync.version_in_use(package_id, wanted)
+    assert sync.version_in_use(package_id, wanted, ask_again=True) is None
+    world.pass_time(60)
+
+    assert sync.version_in_use(package_id, wanted, ask_again=True) == next(iter(world.service.content(package_id)))
+
+
+def test_a_package_whose_history_lags_behind_it_is_not_put_on_a_domain(world, of):
+    world.publish(b"a, x\n", associate=False)
+    world.pass_time(60)
+    package_id = world.publish(b"a, b\n", associate=False)
+    world.control.fault("lag", "GetPackageVersionHistory", seconds=40)
+
+    assert of().sync.associate(package_id, sha256(b"a, b\n")) is None
+    assert "AssociatePackage" not in world.control.calls()
+
+
+def test_an_index_that_misses_a_probe_is_not_recorded_and_one_before_it_is(world, of):
+    world.publish(b"a, b\n")
+    for name in ("items", "more"):
+        world.node.index(name, analysis(UPDATEABLE))
+    dictionary = of()
+    dictionary.write("a, b\n")
+    decision = dictionary.decide()
+    dictionary.sync.rules = replace(dictionary.sync.rules, probes={"more": [Probe("a", "a", ("z",))]})
+
+    proofs = dictionary.sync.verify(decision.fingerprint)
+
+    assert next(proofs).index == "items"
+    with pytest.raises(NotServed, match="probe of index more"):
+        next(proofs)
+    assert ["_meta" in world.node.indexes[name].mappings for name in ("items", "more")] == [True, False]
 
 
 def test_a_record_of_earlier_content_does_not_outlive_the_version_that_replaces_it(world, of):
