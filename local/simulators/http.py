@@ -37,7 +37,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-HOST = "127.0.0.1"
+HOST = os.environ.get("SEARCHOPS_SIMULATOR_HOST", "127.0.0.1")
+"""Loopback, but in a container that publishes no port (docker-compose.yaml)."""
 
 
 class ConnectionReset(Exception):

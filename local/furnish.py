@@ -1,0 +1,99 @@
+"""``python -m local.furnish``: make on the stand-ins what ``include/searchops.yaml`` names, for docker-compose.yaml. Safe to repeat.
+
+A bucket, the packages as somebody uploaded them by hand, the domain with its associations, the index with no documents.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import boto3
+from opensearchpy import OpenSearch
+
+from local.simulators.packages.control import PackagesControl
+
+INCLUDE = Path(__file__).resolve().parent.parent / "include"
+DOMAIN, INDEX, ALIAS = "products-search", "products-1", "products"
+BUCKET, UPSTREAM = "example-searchops", "example-upstream"
+# By the name in the index body: the name in AWS, in the order that gives the ids of the inventory.
+PACKAGES = {"user-dictionary": "products-user-dictionary", "synonyms": "products-synonyms"}
+WAIT_SECONDS = 120.0
+
+
+def furnish(packages_url: str, opensearch_url: str) -> None:
+    """Leave alone what is there already; the other clients are those of the environment."""
+    s3, aws, node = boto3.client("s3"), boto3.client("opensearch"), OpenSearch(opensearch_url, timeout=60)
+    for bucket in (BUCKET, UPSTREAM):
+        _bucket(s3, bucket)
+    s3.upload_file(str(INCLUDE / "dictionaries" / "synonyms.txt"), UPSTREAM, "synonyms.txt")
+    s3.put_object(Bucket=BUCKET, Key="by-hand", Body=b"# uploaded by hand\n")
+    PackagesControl(packages_url).domain(DOMAIN, opensearch_url)
+    ids = {key: _package(aws, name) for key, name in PACKAGES.items()}
+    for package_id in ids.values():
+        _associate(aws, package_id)
+    if not node.indices.exists(index=INDEX):
+        body = _Body((INCLUDE / "indexes" / "products.json").read_text(encoding="utf-8")).substitute(ids)
+        node.indices.create(index=INDEX, body={**json.loads(body), "aliases": {ALIAS: {}}})
+
+
+class _Body(Template):
+    """An index body names packages as ``${user-dictionary}``."""
+
+    idpattern = r"[a-z][a-z0-9-]*"
+
+
+def _bucket(s3: Any, name: str) -> None:
+    with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
+
+
+def _package(aws: Any, name: str) -> str:
+    """The id of an available package."""
+    found = _packages(aws, name)
+    if not found:
+        source = {"S3BucketName": BUCKET, "S3Key": "by-hand"}
+        aws.create_package(PackageName=name, PackageType="TXT-DICTIONARY", PackageSource=source)
+    _wait(lambda: [row["PackageStatus"] for row in _packages(aws, name)] == ["AVAILABLE"], f"package {name} is available")
+    return str(_packages(aws, name)[0]["PackageID"])
+
+
+def _packages(aws: Any, name: str) -> Sequence[dict[str, Any]]:
+    rows: list[dict[str, Any]] = aws.describe_packages(Filters=[{"Name": "PackageName", "Value": [name]}])["PackageDetailsList"]
+    return [row for row in rows if row["PackageName"] == name]
+
+
+def _associate(aws: Any, package_id: str) -> None:
+    def status() -> str | None:
+        rows = aws.list_packages_for_domain(DomainName=DOMAIN)["DomainPackageDetailsList"]
+        return next((str(row["DomainPackageStatus"]) for row in rows if row["PackageID"] == package_id), None)
+
+    if status() is None:
+        aws.associate_package(PackageID=package_id, DomainName=DOMAIN)
+    _wait(lambda: status() == "ACTIVE", f"package {package_id} is on {DOMAIN}")
+
+
+def _wait(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {WAIT_SECONDS:.0f} s")
+        time.sleep(0.2)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m local.furnish", description=__doc__)
+    parser.add_argument("--packages-url", required=True, help="the package simulator")
+    parser.add_argument("--opensearch-url", required=True, help="the node behind the domain")
+    options = parser.parse_args(arguments)
+    furnish(options.packages_url, options.opensearch_url)
+
+
+if __name__ == "__main__":
+    main()

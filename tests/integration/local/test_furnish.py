@@ -1,0 +1,47 @@
+"""What docker-compose.yaml finds on its stand-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from opensearchpy import OpenSearch
+
+from local.cloud import ROOT, Cloud
+from local.furnish import main
+from local.simulators.packages.control import PackagesControl
+from searchops.inventory import load
+
+
+@pytest.fixture
+def urls(cloud_environment: Cloud) -> Iterator[list[str]]:
+    control = PackagesControl(cloud_environment.endpoints["packages"])
+    node = OpenSearch(cloud_environment.endpoints["opensearch"])
+    control.reset()
+    yield [f"--{name}-url={cloud_environment.endpoints[name]}" for name in ("packages", "opensearch")]
+    control.reset()
+    node.indices.delete(index="products-1", params={"ignore_unavailable": "true"})
+
+
+def test_everything_that_the_shipped_inventory_names_is_there_however_often_it_is_made(urls: list[str]) -> None:
+    main(urls)
+    main(urls)
+
+    inventory = load(ROOT / "include" / "searchops.yaml")
+    domain = inventory.domains["products-search"]
+    aws, s3 = boto3.client("opensearch"), boto3.client("s3")
+    rows = aws.list_packages_for_domain(DomainName=domain.domain_name)["DomainPackageDetailsList"]
+    on_domain = {row["PackageID"]: row["PackageName"] for row in rows if row["DomainPackageStatus"] == "ACTIVE"}
+    assert len(on_domain) == 2
+    for package in domain.packages:
+        assert package.package_id in on_domain if package.package_id else package.name in on_domain.values()
+        if package.source_path is None:
+            bucket, _, key = package.source.removeprefix("s3://").partition("/")
+            assert s3.head_object(Bucket=bucket, Key=key)["ContentLength"] > 0
+        else:
+            assert package.source_path.is_file()
+    assert s3.head_bucket(Bucket=domain.bucket)
+    node = OpenSearch(next(url for url in urls if "opensearch" in url).partition("=")[2])
+    tokens = node.indices.analyze(index="products", body={"analyzer": "ja_synonym_search", "text": "東京"})["tokens"]
+    assert [token["token"] for token in tokens] == ["東京"]
