@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from searchops.inventory.models import Defaults, DomainEntry, IndexEntry, Model, PackageEntry, Waits
+from searchops.core.functions.redrive import Fate
+from searchops.inventory.models import Defaults, DomainEntry, FunctionEntry, IndexEntry, Model, PackageEntry, Waits
 from searchops.task_groups.dictionary import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 JOB = (ROOT / "docs" / "dictionary_sync.md").read_text(encoding="utf-8")
+FUNCTIONS = (ROOT / "docs" / "functions.md").read_text(encoding="utf-8")
 
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
@@ -72,3 +74,16 @@ def test_every_field_of_the_inventory_is_explained(model: type[Model]) -> None:
     explained = {*re.findall(r"`([a-z_]+)`", JOB), *comments}
 
     assert set(model.model_fields) - explained == set()
+
+
+def test_every_field_of_a_function_and_every_fate_of_a_failed_event_is_explained() -> None:
+    explained = {*re.findall(r"`([a-z_]+)`", FUNCTIONS)}
+
+    assert set(FunctionEntry.model_fields) - explained == set()
+    assert all(re.search(rf"^\| {fate.value} \|", FUNCTIONS, re.MULTILINE) for fate in Fate)
+
+
+def test_every_dag_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    assert all(f"| `{path.stem}" in readme for path in (ROOT / "dags").glob("*.py"))
