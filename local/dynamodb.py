@@ -7,7 +7,7 @@ import os
 import socket
 from pathlib import Path
 
-from local.engines import dynamodb_home, opensearch_jdk
+from local.engines import dynamodb_home, dynamodb_jdk
 from local.processes import LOOPBACK, Service
 
 # Amazon's ServerRunner listens on every interface and has no option against it; this one is compiled by `java` at each start.
@@ -23,7 +23,7 @@ def dynamodb_local(url: str, logs: Path) -> Service:
     options = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Djava.library.path={home}"]
     return Service(
         name="dynamodb",
-        command=[str(opensearch_jdk().home / "bin" / "java"), *options, "-cp", f"{home}/*", str(_MAIN), str(port)],
+        command=[str(dynamodb_jdk().home / "bin" / "java"), *options, "-cp", f"{home}/*", str(_MAIN), str(port)],
         environment={"PATH": os.environ.get("PATH", os.defpath)},
         log=logs / "dynamodb.log",
         directory=logs,

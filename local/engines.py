@@ -36,7 +36,7 @@ extended.plugins=
 has.native.controller=false
 """
 
-# Later versions name dependencies that do not resolve. Runs on Java 17 and newer, so the node's JDK serves it too.
+# Later versions name dependencies that do not resolve. Runs on Java 17 and newer.
 DYNAMODB_VERSION = "3.1.0"
 DYNAMODB_POM = f"""\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -91,6 +91,20 @@ def opensearch_jdk() -> Jdk:
     return find_jdk(OPENSEARCH_MINIMUM_JAVA, None, OPENSEARCH_JAVA_VARIABLE)
 
 
+def dynamodb_jdk() -> Jdk:
+    """Return the node's JDK, which serves DynamoDB Local too.
+
+    :raises EngineMissing: it is a mere runtime: what starts DynamoDB Local is compiled at its start
+    """
+    jdk = opensearch_jdk()
+    if not (jdk.home / "bin" / "javac").exists():
+        raise EngineMissing(
+            f"{jdk.home} is Java without its compiler (bin/javac): install the whole JDK "
+            f"(Debian: apt-get install openjdk-{jdk.version}-jdk-headless) or set {OPENSEARCH_JAVA_VARIABLE} to the folder of one"
+        )
+    return jdk
+
+
 def missing_prerequisites() -> list[str]:
     """Return one line for each thing that has to be installed before the engines can run; Maven only while one is to be fetched."""
     missing = []
@@ -98,7 +112,7 @@ def missing_prerequisites() -> list[str]:
     if not fetched and shutil.which("mvn") is None:
         missing.append(MAVEN_MISSING)
     try:
-        opensearch_jdk()
+        dynamodb_jdk()
     except RuntimeError as error:
         missing.append(str(error))
     return missing

@@ -68,6 +68,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     java = tmp_path / "jdk" / "bin" / "java"
     java.parent.mkdir(parents=True)
     java.touch()
+    java.with_name("javac").touch()
     (tmp_path / "jdk" / "release").write_text('JAVA_VERSION="21.0.2"\n')
     monkeypatch.setenv("OPENSEARCH_JAVA_HOME", str(tmp_path / "jdk"))
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -94,3 +95,13 @@ def test_a_jdk_is_asked_for_even_when_the_engines_are_there(bare: Path, monkeypa
     (missing,) = missing_prerequisites()
 
     assert f"OPENSEARCH_JAVA_HOME={bare} holds no bin/java" in missing
+
+
+def test_a_java_without_its_compiler_is_told_in_one_line(bare: Path) -> None:
+    for engine in (f"opensearch-{OPENSEARCH_VERSION}", f"dynamodb-local-{DYNAMODB_VERSION}"):
+        (bare / engine).mkdir(parents=True)
+    (bare.parent / "jdk" / "bin" / "javac").unlink()
+
+    (missing,) = missing_prerequisites()
+
+    assert missing.startswith(f"{bare.parent / 'jdk'} is Java without its compiler (bin/javac): install the whole JDK")
