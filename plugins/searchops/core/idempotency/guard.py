@@ -69,10 +69,10 @@ from searchops.core.idempotency.model import (
 LEASE = timedelta(seconds=60)
 KEEP = timedelta(days=7)
 LAMBDA_MARGIN = timedelta(seconds=10)
-"""What a lease is longer than a function can run: a killed function's clock and that of its successor may differ by as much."""
+"""A lease outlives its invocation by this, so that a successor whose clock is ahead by less does not begin before the end."""
 _REFUSED = {Refusal.IN_PROGRESS: InProgress, Refusal.FAILED: FailedBefore, Refusal.OTHER_PAYLOAD: PayloadMismatch}
 MAX_TRIES = 10
-"""Claims that a key's fence alone refused: each means that another owner had the key and let it go in between."""
+"""Of a claim that only the key's fence refuses: each time another owner had the key and let it go in between."""
 
 log = logging.getLogger(__name__)
 
@@ -182,6 +182,10 @@ class Guard:
         """
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            if inspect.iscoroutinefunction(function):
+                raise TypeError(
+                    f"{function.__qualname__}: expected a function that does its work before it returns, found a coroutine"
+                )
             wants_claim = "claim" in inspect.signature(function).parameters
 
             @functools.wraps(function)
@@ -209,9 +213,17 @@ class Guard:
         return None if record is None or record.expired(self._now_ms()) else record
 
     def reset(self, key: str) -> bool:
-        """Let a key that failed for ever be tried again, with the same payload; False when there was nothing to reset."""
+        """Let a key that failed for ever be tried again, with the same payload; False when there was nothing to reset.
+
+        A read and a write, so that only the failure is reset that is known now.
+        """
+        failed = self.look(key)
+        if failed is None or failed.status is not Status.FAILED_PERMANENT:
+            return False
         owner = uuid.uuid4().hex
-        request = writes.reset(claim_id(self._namespace, key), owner=owner, now_ms=self._now_ms(), keep_ms=self._keep_ms)
+        request = writes.reset(
+            claim_id(self._namespace, key), owner=owner, fence=failed.fence, now_ms=self._now_ms(), keep_ms=self._keep_ms
+        )
         done, old = self._write(request)
         return done or (old is not None and old.owner == owner)
 
@@ -260,9 +272,10 @@ class Claim:
         self._lost: ClaimLost | None = None
 
     def complete(self, result: Any = None) -> Any:
-        """Record the result and return it as whoever asks later gets it: a tuple as a list, the keys of a mapping as texts.
+        """Record the result and return what is recorded, as whoever asks later gets it: a tuple as a list, keys of a mapping as texts.
 
-        An owner whose lease has passed may still complete, as long as nobody took over.
+        An owner whose lease has passed may still complete, as long as nobody took over. One that completes again, because it had
+        no answer, gets what it recorded the first time.
 
         :param result: what JSON can hold, at most 350,000 bytes of it
         :raises ClaimLost: another owner has the key; nothing of it was changed
@@ -281,11 +294,11 @@ class Claim:
             self.fail(f"the work was done, and its result could not be kept: {error}")
             raise
         guard = self._guard
-        self._end(
+        before = self._end(
             writes.complete(self._id, owner=self.owner, result=text, now_ms=guard._now_ms(), keep_ms=guard._keep_ms),
             Status.COMPLETED,
         )
-        return json.loads(text)
+        return before.result if before else json.loads(text)
 
     def fail(self, reason: str) -> None:
         """Record that the work can not be done, so that nobody tries it again until `Guard.reset`.
@@ -318,8 +331,6 @@ class Claim:
             writes.extend(self._id, owner=self.owner, now_ms=now_ms, lease_ms=lease_ms, keep_ms=guard._keep_ms)
         )
         if not done:
-            if old and old.owner == self.owner:
-                return  # another thread of this owner ended the claim meanwhile
             raise self._losing(old)
         self._lease_until_ms = now_ms + lease_ms
 
@@ -353,8 +364,9 @@ class Claim:
         while not stop.wait(self._lease_ms / 3000) and not self._ended:
             try:
                 self.extend()
-            except (ClaimLost, ClaimEnded) as error:
-                log.warning("%s", error)
+            except (ClaimLost, ClaimEnded):
+                if self._lost:
+                    log.warning("%s", self._lost)
                 return
             except SearchOpsError as error:
                 log.warning("%s: the lease could not be extended, tried again: %s (%s)", self.key, error, error.reason)
@@ -379,16 +391,21 @@ class Claim:
             # The first error is the one to be told; without the record the lease has to pass before another try.
             error.add_note(f"and the claim could not be ended: {second} ({second.reason})")
 
-    def _end(self, request: writes.Request, status: Status) -> None:
+    def _end(self, request: writes.Request, status: Status) -> Record | None:
+        """The record, where an earlier try of this owner had ended it so already."""
         done, old = self._guard._write(request)
-        if not done and not (old and old.owner == self.owner and old.status is status):
+        before = old if not done and old and old.owner == self.owner and old.status is status else None
+        if not done and not before:
             raise self._losing(old)
         self._ended = True
         log.info("%s: %s, fence %d, attempt %d", self.key, status, self.fence, self.attempt)
+        return before
 
     def _losing(self, found: Record | None) -> ClaimLost:
-        self._lost = ClaimLost(self.key, self.owner, found)
-        return self._lost
+        lost = ClaimLost(self.key, self.owner, found)
+        if not found or found.owner != self.owner:  # else this owner ended it, in another thread or by a call that had no answer
+            self._lost = lost
+        return lost
 
     def _expect_open(self) -> None:
         if self._lost:

@@ -126,16 +126,16 @@ def fingerprint_of(payload: Any) -> str:
 
     :raises NotJson: the payload holds what JSON can not, such as bytes, a datetime or NaN
     """
-    return hashlib.sha256(to_json(payload, "payload").encode()).hexdigest()
+    return hashlib.sha256(to_json(payload, "payload", sort_keys=True).encode()).hexdigest()
 
 
-def to_json(value: Any, what: str) -> str:
-    """Canonical JSON that UTF-8 can hold.
+def to_json(value: Any, what: str, *, sort_keys: bool = False) -> str:
+    """Compact JSON that UTF-8 can hold.
 
     :raises NotJson: names the kind of the error, not the content
     """
     try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, sort_keys=sort_keys, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         text.encode()
     except UnicodeEncodeError:
         raise NotJson(f"the {what}: expected text that UTF-8 can hold, found half of a surrogate pair") from None

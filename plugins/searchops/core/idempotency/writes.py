@@ -97,14 +97,18 @@ def release(id_: str, *, owner: str, now_ms: int, keep_ms: int) -> Request:
     )
 
 
-def reset(id_: str, *, owner: str, now_ms: int, keep_ms: int) -> Request:
-    """:param owner: whoever resets; with it a repeated call knows its own success"""
+def reset(id_: str, *, owner: str, fence: int, now_ms: int, keep_ms: int) -> Request:
+    """Only the failure that was looked at: a request that the network held back must not reset a later one.
+
+    :param owner: whoever resets; with it a repeated call knows its own success
+    """
     return _update(
         id_,
         "SET #status = :released, #owner = :owner, #expires_at = :expires_at REMOVE #reason",
-        "#status = :failed",
+        "#status = :failed AND #fence = :fence",
         {
             ":owner": owner,
+            ":fence": fence,
             ":released": Status.RELEASED,
             ":failed": Status.FAILED_PERMANENT,
             ":expires_at": expiry(now_ms, keep_ms),
