@@ -23,7 +23,8 @@ from searchops.triggers import dictionary as triggers
 async def region(
     cloud_environment: Cloud, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> AsyncIterator[Region]:
-    monkeypatch.setattr(triggers, "CADENCE", Cadence(scale=0.05))
+    # Soon enough to look before the association is there, and again.
+    monkeypatch.setattr(triggers, "CADENCE", Cadence(first_seconds=0.2, scale=0.05))
     monkeypatch.setattr(waiting, "PACKAGE_POLL_SECONDS", 0.5)
     monkeypatch.setattr(waiting, "ASSOCIATION_POLL_SECONDS", 3.0)
     control = PackagesControl(cloud_environment.endpoints["packages"])
