@@ -12,12 +12,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import waits
+from benchmarks import idempotency, waits
 from local.cloud import ROOT
 from local.results import Measure, write_benchmark
 
 DIRECTORY = ROOT / "build" / "bench"
-BENCHMARKS: Mapping[str, Callable[[Path], Sequence[Measure]]] = {"waits": waits.measure}
+BENCHMARKS: Mapping[str, Callable[[Path], Sequence[Measure]]] = {"waits": waits.measure, "idempotency": idempotency.measure}
 """By name: takes a folder of its own for what it needs while it runs."""
 
 

@@ -18,7 +18,15 @@ import psutil
 
 _COMPARISONS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq}
 _GOAL = re.compile(rf"(?P<sign>{'|'.join(_COMPARISONS)}) (?P<limit>-?\d+(\.\d+)?(e[+-]?\d+)?)", re.ASCII)
-_VERSIONS = ("apache-airflow", "apache-airflow-providers-amazon", "boto3", "aiobotocore", "opensearch-py", "moto")
+_VERSIONS = (
+    "apache-airflow",
+    "apache-airflow-providers-amazon",
+    "boto3",
+    "aiobotocore",
+    "opensearch-py",
+    "moto",
+    "aws-lambda-powertools",
+)
 
 
 @dataclass(frozen=True, slots=True)
