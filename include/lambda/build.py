@@ -33,12 +33,13 @@ def build(function: Path, target: Path) -> Path:
     :param function: folder of the function; its modules are at the top of the zip
     :raises NotDeployable: it imports a module of the project outside of searchops.core
     """
+    content = content_of(function)
     target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in sorted(content_of(function).items()):
+        for name, source in sorted(content.items()):
             entry = zipfile.ZipInfo(name, _DATE)
             entry.create_system, entry.external_attr = _UNIX, _READABLE_FILE
-            archive.writestr(entry, content)
+            archive.writestr(entry, source)
     return target
 
 

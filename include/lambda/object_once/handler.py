@@ -5,10 +5,11 @@ Handler: ``handler.handler``. What it does with an object is in ``work.py``. Set
 ==========================  ==============================================================================================
 SEARCHOPS_CLAIMS_TABLE      the table that the DAG searchops_setup makes; default ``searchops-claims``
 SEARCHOPS_NAMESPACE         keeps this function's claims apart from others'; default ``object-once``
-SEARCHOPS_KEEP_DAYS         how long results are remembered; default 7
-SEARCHOPS_IN_PROGRESS       answer to a duplicate of an event that is being worked on: ``success`` (default) or ``retry``
+SEARCHOPS_KEEP_DAYS         how long results are remembered; default 15, longer than a queue of failed events can keep one (14)
+SEARCHOPS_IN_PROGRESS       answer to an event that another invocation works on: ``success`` (default) or ``retry``, which a
+                            function needs that Lambda tries again (retries 1 or 2). A message of a queue always comes again
 SEARCHOPS_ON_DATA_ERROR     answer to an event whose data is refused: ``success`` (default) or ``failure``, which brings it to
-                            the on-failure destination
+                            the on-failure destination: the way back for a person who mends the cause
 SEARCHOPS_CHECKS_BUCKET     where ``work.py`` records what it found; default the object's own bucket
 ==========================  ==============================================================================================
 
@@ -40,7 +41,7 @@ def _once() -> ObjectOnce:
     place: dict[str, Any] = {
         "table": setting("SEARCHOPS_CLAIMS_TABLE", "searchops-claims"),
         "namespace": setting("SEARCHOPS_NAMESPACE", "object-once"),
-        "keep": timedelta(days=float(setting("SEARCHOPS_KEEP_DAYS", "7"))),
+        "keep": timedelta(days=float(setting("SEARCHOPS_KEEP_DAYS", "15"))),
     }
     return ObjectOnce(
         Guard(client, **place),

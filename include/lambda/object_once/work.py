@@ -1,7 +1,7 @@
 """What the function does with an object: check a dictionary file and record its fingerprint. Put your own work in its place.
 
-The record is ``s3://<bucket>/checks/<key>/<sha256>.json``. Its name follows from the content and it is written only where there is
-none, so work that is done twice, after a crash for instance, leaves one record.
+The record is ``s3://<bucket>/checks/<key>/<sha256>.json``; for a key that is too long for that its sha256 stands in. Its name follows
+from the content and it is written only where there is none, so work that is done twice, after a crash for instance, leaves one record.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from searchops.core.idempotency.guard import Claim
 from searchops.core.object_events import Change, ObjectEvent
 
 PREFIX = "checks/"
-MAX_BYTES = 64 * 1024 * 1024  # the smallest function has 128 MB of memory
+MAX_BYTES = 8 * 1024 * 1024  # a file takes about four times its size, and the smallest function has 128 MB of memory
+MAX_KEY_BYTES = 900  # of S3's 1,024; the rest is for what the record's name adds
 USER_DICTIONARY_FIELDS = 4  # term, its segments, their readings, a part of speech
 _GONE = {"NoSuchKey", "NoSuchVersion", "PreconditionFailed", "404", "412"}
 
@@ -39,7 +40,7 @@ def work(event: ObjectEvent, claim: Claim) -> dict[str, Any]:
     :raises DataError: the file is no dictionary; it is not tried again
     :raises ClientError: S3 does not answer, or not us: it is tried again
     """
-    if event.key.startswith(PREFIX) or event.change is Change.REMOVED:
+    if event.key.startswith(PREFIX) or event.change is not Change.CREATED:
         return {"checked": False, "why": "a record of ours" if event.key.startswith(PREFIX) else "removed"}
     content = _content(event)
     if content is None:
@@ -87,7 +88,9 @@ def _check_fields(key: str, entries: Sequence[str]) -> None:
 
 def _record(event: ObjectEvent, found: dict[str, Any]) -> str:
     bucket = os.environ.get("SEARCHOPS_CHECKS_BUCKET") or event.bucket
-    key = f"{PREFIX}{event.key}/{found['sha256']}.json"
+    content = event.key.encode()
+    source = event.key if len(content) <= MAX_KEY_BYTES else f"sha256-{sha256(content)}"
+    key = f"{PREFIX}{source}/{found['sha256']}.json"
     body = json.dumps({"source": f"s3://{event.bucket}/{event.key}"} | found, ensure_ascii=False, sort_keys=True).encode()
     try:
         s3().put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", IfNoneMatch="*")

@@ -1,7 +1,7 @@
-"""Read what S3 tells of its objects: directly, or through EventBridge, SQS, SNS and SQS.
+"""Read what S3 tells of its objects: directly, or through EventBridge, SNS, SQS, and the two before through SQS.
 
 Sources: Amazon S3 user guide, "Event message structure" and "EventBridge event message structure"; AWS Lambda developer guide, "Using
-Lambda with Amazon SQS".
+Lambda with Amazon SQS", "Using Lambda with Amazon SNS".
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ _NULL_VERSION = "null"  # of an object that was written while its bucket's versi
 
 
 class Change(StrEnum):
+    """``VERSION_REMOVED``: one version, or a delete marker, is gone for good, which need not be the newest of its object."""
+
     CREATED = "created"
     REMOVED = "removed"
+    VERSION_REMOVED = "version-removed"
 
 
+_PERMANENT = {"Delete", "Permanently Deleted"}  # what comes after "ObjectRemoved:", and EventBridge's deletion-type
 # Other events, of tags or access lists, bear no sequencer.
 _CHANGES = {
     "ObjectCreated": Change.CREATED,
@@ -75,16 +79,16 @@ def read(event: Any) -> tuple[ObjectEvent, ...]:
         return read(_from_json(event.get("Message"), "the Message of an SNS notification"))
     if event.get("source") == "aws.s3":
         return (_from_eventbridge(event),)
-    records = event.get("Records")
-    if isinstance(records, list) and records and all(_source(record) == "aws:s3" for record in records):
+    if records := _records(event, "aws:s3"):
         return tuple(map(_from_notification, records))
+    if records := _records(event, "aws:sns"):
+        return tuple(change for record in records for change in _from_sns(record))
     raise _not_from_s3(_described(event))
 
 
 def is_batch(event: Any) -> bool:
     """Whether Lambda read the event from an SQS queue."""
-    records = event.get("Records") if isinstance(event, Mapping) else None
-    return isinstance(records, list) and bool(records) and all(_source(record) == "aws:sqs" for record in records)
+    return isinstance(event, Mapping) and bool(_records(event, "aws:sqs"))
 
 
 def messages(batch: Mapping[str, Any]) -> list[Message]:
@@ -110,14 +114,20 @@ def _message(record: Mapping[str, Any]) -> Message:
         return Message(id_, error=error)
 
 
+def _from_sns(record: Mapping[str, Any]) -> tuple[ObjectEvent, ...]:
+    notification = record.get("Sns")
+    message = notification.get("Message") if isinstance(notification, Mapping) else None
+    return read(_from_json(message, "the Message of an SNS record"))
+
+
 def _from_notification(record: Mapping[str, Any]) -> ObjectEvent:
     try:
         name, bucket, object_ = record["eventName"], record["s3"]["bucket"]["name"], record["s3"]["object"]
         key = unquote_plus(object_["key"], errors="strict")
     except (KeyError, TypeError, UnicodeDecodeError) as error:
         raise _incomplete("a record of an S3 notification", error) from None
-    kind = name.removeprefix("s3:").partition(":")[0] if isinstance(name, str) else name
-    return _event(kind, bucket, key, object_, etag="eTag", version="versionId")
+    kind, _, detail = name.removeprefix("s3:").partition(":") if isinstance(name, str) else (name, "", "")
+    return _event(kind, detail, bucket, key, object_, etag="eTag", version="versionId")
 
 
 def _from_eventbridge(event: Mapping[str, Any]) -> ObjectEvent:
@@ -126,10 +136,12 @@ def _from_eventbridge(event: Mapping[str, Any]) -> ObjectEvent:
         key = object_["key"]  # not URL-encoded, unlike that of a notification
     except (KeyError, TypeError) as error:
         raise _incomplete("an EventBridge event of S3", error) from None
-    return _event(kind, bucket, key, object_, etag="etag", version="version-id")
+    return _event(kind, event["detail"].get("deletion-type"), bucket, key, object_, etag="etag", version="version-id")
 
 
-def _event(kind: Any, bucket: Any, key: Any, object_: Mapping[str, Any], *, etag: str, version: str) -> ObjectEvent:
+def _event(
+    kind: Any, deletion: Any, bucket: Any, key: Any, object_: Mapping[str, Any], *, etag: str, version: str
+) -> ObjectEvent:
     change = _CHANGES.get(kind) if isinstance(kind, str) else None
     if change is None:
         raise DataError(
@@ -142,8 +154,10 @@ def _event(kind: Any, bucket: Any, key: Any, object_: Mapping[str, Any], *, etag
     if not bucket or not key:
         raise DataError("an S3 event: expected a bucket and a key, found an empty text")
     sequencer = padded(object_.get("sequencer", ""))
+    if change is Change.REMOVED and version_id and isinstance(deletion, str) and deletion in _PERMANENT:
+        change = Change.VERSION_REMOVED
     version_id = None if version_id in (None, "", _NULL_VERSION) else version_id
-    if change is Change.REMOVED:  # what is told of its content differs by the way
+    if change is not Change.CREATED:  # what is told of its content differs by the way
         return ObjectEvent(bucket, key, change, sequencer, version_id)
     if tag is None:
         raise DataError(f"an S3 event: {etag}: expected the tag of the created object, found none")
@@ -157,13 +171,20 @@ def _from_json(text: Any, where: str) -> Any:
         raise DataError(f"{where}: expected JSON, found {_type(text)} that is none") from None
 
 
+def _records(event: Mapping[str, Any], source: str) -> list[Any]:
+    """The records of an event, where all are from that source; none otherwise."""
+    records = event.get("Records")
+    return records if isinstance(records, list) and all(_source(record) == source for record in records) else []
+
+
 def _source(record: Any) -> Any:
-    return record.get("eventSource") if isinstance(record, Mapping) else None
+    """SNS writes the name with a capital letter."""
+    return record.get("eventSource", record.get("EventSource")) if isinstance(record, Mapping) else None
 
 
 def _not_from_s3(found: str) -> DataError:
     return DataError(
-        "expected an S3 notification, directly or through SQS or SNS and SQS, or an EventBridge event of the source aws.s3, "
+        "expected an S3 notification or an EventBridge event of the source aws.s3, directly or through SNS or SQS, "
         f"found {found}: check what invokes the function"
     )
 

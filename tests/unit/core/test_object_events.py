@@ -21,10 +21,26 @@ JSON = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["Records", "eventSource", "s3", "bucket", "object", "key", "name", "source", "detail", "Type", "Message", "body"]
+                [
+                    "Records",
+                    "eventSource",
+                    "EventSource",
+                    "Sns",
+                    "s3",
+                    "bucket",
+                    "object",
+                    "key",
+                    "name",
+                    "source",
+                    "detail",
+                    "Type",
+                    "Message",
+                    "body",
+                ]
             )
             | st.text(max_size=4),
-            inner | st.sampled_from(["aws:s3", "aws:sqs", "aws.s3", "Notification", "Object Created", "ObjectCreated:Put"]),
+            inner
+            | st.sampled_from(["aws:s3", "aws:sqs", "aws:sns", "aws.s3", "Notification", "Object Created", "ObjectCreated:Put"]),
             max_size=5,
         )
     ),
@@ -58,6 +74,10 @@ def through_sns(body: Any) -> dict[str, Any]:
     return {"Type": "Notification", "TopicArn": "arn:aws:sns:ap-northeast-1:123456789012:t", "Message": json.dumps(body)}
 
 
+def directly_from_sns(*bodies: Any) -> dict[str, Any]:
+    return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": through_sns(body)} for body in bodies]}
+
+
 def only(batch: dict[str, Any]) -> ObjectEvent:
     (message,) = messages(batch)
     (event,) = message.events
@@ -72,6 +92,7 @@ def test_a_change_is_the_same_whichever_way_it_comes(key: str, sequencer: str) -
 
     assert (event.bucket, event.key, event.change, event.etag, event.size) == ("uploads", key, Change.CREATED, ETAG, 7)
     assert read(bridged) == (event,)
+    assert read(directly_from_sns(direct, bridged)) == (event, event)
     assert [only(through_sqs(way)) for way in (direct, bridged, through_sns(direct), through_sns(bridged))] == [event] * 4
 
 
@@ -80,14 +101,27 @@ def test_only_the_key_of_a_notification_is_url_encoded() -> None:
     assert read(from_eventbridge("red+flower%2B.jpg"))[0].key == "red+flower%2B.jpg"
 
 
-@pytest.mark.parametrize("name", ["ObjectRemoved:Delete", "ObjectRemoved:DeleteMarkerCreated", "LifecycleExpiration:Delete"])
-def test_a_removal_is_the_same_whatever_is_told_of_the_content(name: str) -> None:
-    told = notification("a", name=name, versionId="v1")
-    bridged = from_eventbridge("a", kind="Object Deleted", **{"version-id": "v1"})
+@pytest.mark.parametrize(
+    ("name", "deletion", "version", "change"),
+    [
+        ("ObjectRemoved:Delete", "Permanently Deleted", "v1", Change.VERSION_REMOVED),
+        ("ObjectRemoved:Delete", "Permanently Deleted", "null", Change.VERSION_REMOVED),  # written before versioning
+        ("ObjectRemoved:Delete", "Permanently Deleted", None, Change.REMOVED),  # a bucket without versions
+        ("ObjectRemoved:DeleteMarkerCreated", "Delete Marker Created", "v1", Change.REMOVED),
+        ("LifecycleExpiration:Delete", "Permanently Deleted", "v1", Change.VERSION_REMOVED),
+        ("LifecycleExpiration:DeleteMarkerCreated", "Delete Marker Created", "v1", Change.REMOVED),
+    ],
+)
+def test_a_removal_is_the_same_whatever_is_told_of_the_content(
+    name: str, deletion: str, version: str | None, change: Change
+) -> None:
+    told = notification("a", name=name, versionId=version)
+    bridged = from_eventbridge("a", kind="Object Deleted", **{"version-id": version})
+    bridged["detail"]["deletion-type"] = deletion
     del told["Records"][0]["s3"]["object"]["eTag"]
 
     assert read(told) == read(bridged)
-    assert read(told)[0].change is Change.REMOVED
+    assert read(told)[0].change is change
 
 
 def test_the_version_null_of_a_bucket_without_versioning_names_no_version() -> None:
@@ -122,6 +156,7 @@ def test_a_sequencer_that_is_no_hexadecimal_number_is_refused(sequencer: Any) ->
     [
         ({"source": "aws.events", "detail-type": "Scheduled Event"}, "an event of aws.events"),
         ({"Records": [{"eventSource": "aws:dynamodb", "dynamodb": {}}]}, "records of aws:dynamodb"),
+        ({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "{}"}}]}, "the keys []"),
         ({"Records": []}, "the keys ['Records']"),
         ({"httpMethod": "GET", "body": "secret"}, "the keys ['body', 'httpMethod']"),
         ([1], "a list"),

@@ -103,6 +103,8 @@ def test_a_function_that_needs_airflow_is_not_built(tmp_path: Path) -> None:
     with pytest.raises(build.NotDeployable, match=r"imports searchops\.hooks.*: expected searchops\.core only"):
         build.build(tmp_path, tmp_path / "build" / "function.zip")
 
+    assert not (tmp_path / "build").exists()  # no empty zip that somebody deploys
+
 
 @pytest.fixture
 def work(s3_url: str, quick_clients: None, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -160,6 +162,22 @@ def test_a_file_that_is_no_dictionary_is_a_data_error(work: Any, key: str, conte
         work.work(put(work, key, content), Held())
 
 
+def test_a_file_that_the_smallest_function_has_no_memory_for_is_a_data_error(work: Any) -> None:
+    event = put(work, "large.txt", b"a, b\n" * (8 * 1024 * 1024 // 5 + 1))
+
+    with pytest.raises(DataError, match="expected at most 8,388,608"):
+        work.work(event, Held())
+
+
+@pytest.mark.parametrize("key", ["k" * 1024, "語" * 341])
+def test_an_object_with_the_longest_of_keys_has_a_record(work: Any, key: str) -> None:
+    result = work.work(put(work, key, b"a, b\n"), Held())
+
+    record = result["record"].removeprefix("s3://uploads/")
+    assert len(record.encode()) <= 1024
+    assert json.loads(work.s3().get_object(Bucket="uploads", Key=record)["Body"].read())["source"] == f"s3://uploads/{key}"
+
+
 def test_nothing_is_checked_of_what_is_gone_or_replaced_or_our_own_record(work: Any) -> None:
     gone = put(work, "gone.txt", b"a, b\n")
     work.s3().delete_object(Bucket="uploads", Key="gone.txt")
@@ -167,9 +185,11 @@ def test_nothing_is_checked_of_what_is_gone_or_replaced_or_our_own_record(work: 
     put(work, "replaced.txt", b"c, d\n")
     own = put(work, "checks/x/1.json", b"{}")
 
-    results = [work.work(event, Held()) for event in (gone, replaced, own)]
+    version = replace(put(work, "a.txt", b"a, b\n"), change=Change.VERSION_REMOVED, version_id="v1", etag=None)
 
-    assert [result["checked"] for result in results] == [False] * 3
+    results = [work.work(event, Held()) for event in (gone, replaced, own, version)]
+
+    assert [result["checked"] for result in results] == [False] * 4
 
 
 def test_a_bucket_that_refuses_us_is_no_data_error(work: Any) -> None:

@@ -74,7 +74,11 @@ class ResultTooLarge(DataError):
     """The work was done, and its result is too large to be kept: the key is marked as failed, so that nobody does the work again."""
 
 
-class TableMissing(DataError):
+class TableRefused(DataError):
+    """DynamoDB does not do what is asked of the table of claims: no fault of the work, so it is never recorded as its failure."""
+
+
+class TableMissing(TableRefused):
     """The table of claims does not exist in this account and region."""
 
     def __init__(self, table: str, reason: str) -> None:
@@ -99,11 +103,12 @@ def classified(error: Exception, table: str, operation: str) -> SearchOpsError:
     if code == "ResourceNotFoundException":
         return TableMissing(table, f"{code}: {words}")
     if code in _NOT_ALLOWED:
-        return DataError(
+        return TableRefused(
             f"the table of claims {table!r}: the role or user in use is not allowed to call dynamodb:{operation} on it",
             reason=f"{code}: {words}",
         )
-    return classify_client_error(error)
+    known = classify_client_error(error)
+    return TableRefused(str(known), reason=known.reason) if isinstance(known, DataError) else known
 
 
 def _answer(error: BaseException) -> dict[str, Any]:

@@ -47,6 +47,7 @@ from searchops.core.idempotency.errors import (
     NotJson,
     PayloadMismatch,
     ResultTooLarge,
+    TableRefused,
     classified,
     code_of,
 )
@@ -71,6 +72,7 @@ KEEP = timedelta(days=7)
 LAMBDA_MARGIN = timedelta(seconds=10)
 """A lease outlives its invocation by this, so that a successor whose clock is ahead by less does not begin before the end."""
 _REFUSED = {Refusal.IN_PROGRESS: InProgress, Refusal.FAILED: FailedBefore, Refusal.OTHER_PAYLOAD: PayloadMismatch}
+HEARTBEAT_END_SECONDS = 1.0
 MAX_TRIES = 10
 """Of a claim that only the key's fence refuses: each time another owner had the key and let it go in between."""
 
@@ -158,7 +160,8 @@ class Guard:
     def run(self, key: str, work: Callable[[Claim], Any], payload: Any = None, *, lease: timedelta | None = None) -> Any:
         """Do the work under a claim and return its result, or the stored one.
 
-        :param work: returns what JSON can hold; a `DataError` from it is recorded, any other exception lets the key go
+        :param work: returns what JSON can hold; a `DataError` from it is recorded (but for a `TableRefused`), any other exception
+            lets the key go
         :raises InProgress: and the other errors of `claim`; `ClaimLost`, `ResultTooLarge` and `NotJson` after the work
         """
         match self.claim(key, payload, lease=lease):
@@ -255,8 +258,9 @@ class Guard:
 class Claim:
     """The right of one owner to do one piece of work, from `Guard.claim`.
 
-    As a context manager it ends itself: with `fail` after a `DataError`, with `release` after any other exception, else with
-    ``complete(None)`` where the block did not complete it. ``fence``: see the module. ``attempt``: 1 for the first claim of the key.
+    As a context manager it ends itself: with `fail` after a `DataError` that is not the table's own (`TableRefused`), with `release`
+    after any other exception, else with ``complete(None)`` where the block did not complete it. ``fence``: see the module.
+    ``attempt``: 1 for the first claim of the key. ``status``: what is certain to be recorded of this claim; IN_PROGRESS until then.
     """
 
     def __init__(self, guard: Guard, key: str, owner: str, fence: int, attempt: int, lease_until_ms: int, lease_ms: int) -> None:
@@ -264,11 +268,11 @@ class Claim:
         self.owner = owner
         self.fence = fence
         self.attempt = attempt
+        self.status = Status.IN_PROGRESS
         self._guard = guard
         self._id = claim_id(guard._namespace, key)
         self._lease_until_ms = lease_until_ms
         self._lease_ms = lease_ms
-        self._ended = False
         self._lost: ClaimLost | None = None
 
     def complete(self, result: Any = None) -> Any:
@@ -358,14 +362,15 @@ class Claim:
             yield self
         finally:
             stop.set()
-            thread.join()
+            # Not for as long as botocore tries: what an extension finds that comes after the end is refused.
+            thread.join(HEARTBEAT_END_SECONDS)
 
     def _beat(self, stop: threading.Event) -> None:
-        while not stop.wait(self._lease_ms / 3000) and not self._ended:
+        while not stop.wait(self._lease_ms / 3000):
             try:
                 self.extend()
             except (ClaimLost, ClaimEnded):
-                if self._lost:
+                if self._lost and not stop.is_set():
                     log.warning("%s", self._lost)
                 return
             except SearchOpsError as error:
@@ -375,7 +380,7 @@ class Claim:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._ended:
+        if self.status is not Status.IN_PROGRESS:
             return
         if error is None:
             self.complete()
@@ -383,7 +388,7 @@ class Claim:
         if self._lost:
             return
         try:
-            if isinstance(error, DataError):
+            if isinstance(error, DataError) and not isinstance(error, TableRefused):
                 self.fail(f"{error} ({error.reason})" if error.reason else str(error))
             else:
                 self.release()
@@ -397,7 +402,7 @@ class Claim:
         before = old if not done and old and old.owner == self.owner and old.status is status else None
         if not done and not before:
             raise self._losing(old)
-        self._ended = True
+        self.status = status
         log.info("%s: %s, fence %d, attempt %d", self.key, status, self.fence, self.attempt)
         return before
 
@@ -410,7 +415,7 @@ class Claim:
     def _expect_open(self) -> None:
         if self._lost:
             raise self._lost
-        if self._ended:
+        if self.status is not Status.IN_PROGRESS:
             raise ClaimEnded(f"{self.key}: the claim of owner {self.owner} was ended before: claim the key again")
 
 

@@ -178,3 +178,15 @@ def _actions(expression: str) -> Iterator[tuple[str, str, str]]:
         if verb == "SET" and tokens.pop(0) != "=":
             raise NotImplementedError(expression)
         yield verb, token, tokens.pop(0) if verb in ("SET", "ADD") else ""
+
+
+def refuse(table: MemoryTable, code: str, which: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Answer every UpdateItem that ``which`` picks out with an error."""
+    send = table.update_item
+
+    def update_item(**request: Any) -> Any:
+        if which(request):
+            raise ClientError({"Error": {"Code": code, "Message": "by order"}}, "UpdateItem")
+        return send(**request)
+
+    table.update_item = update_item  # type: ignore[method-assign]

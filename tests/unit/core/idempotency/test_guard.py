@@ -20,11 +20,12 @@ from searchops.core.idempotency.errors import (
     NotJson,
     PayloadMismatch,
     ResultTooLarge,
+    TableRefused,
 )
 from searchops.core.idempotency.guard import Claim, Completed, Guard, lambda_lease
 from searchops.core.idempotency.model import MAX_RESULT_BYTES, Status
 from tests.unit.core.idempotency.conftest import Clock
-from tests.unit.core.idempotency.memory_table import MemoryTable
+from tests.unit.core.idempotency.memory_table import MemoryTable, refuse
 
 
 def claimed(guard: Guard, key: str = "k", **more: Any) -> Claim:
@@ -130,6 +131,28 @@ class TestClaim:
 
         with pytest.raises(InProgress):
             guard.claim("k")
+
+    def test_a_claim_tells_how_it_ended_and_nothing_that_is_not_recorded(self, guard: Guard, table: MemoryTable):
+        ended = [claimed(guard, key) for key in "abc"]
+        for claim, end in zip(ended, (Claim.complete, Claim.release, lambda claim: claim.fail("bad")), strict=True):
+            end(claim)
+        unanswered = claimed(guard, "d")
+        answer_lost_once(table)
+        with pytest.raises(TransientError):
+            unanswered.fail("bad")
+
+        assert [claim.status for claim in ended] == [Status.COMPLETED, Status.RELEASED, Status.FAILED_PERMANENT]
+        assert unanswered.status is Status.IN_PROGRESS
+
+    @pytest.mark.parametrize("code", ["AccessDeniedException", "ValidationException", "ResourceNotFoundException"])
+    def test_what_the_table_refuses_is_never_recorded_as_a_failure_of_the_work(self, guard: Guard, table: MemoryTable, code: str):
+        refuse(table, code, lambda request: ":completed" in request["ExpressionAttributeValues"])
+        with pytest.raises(TableRefused):
+            guard.run("k", lambda claim: 1)
+
+        record = guard.look("k")
+        assert record
+        assert record.status is Status.RELEASED
 
     def test_a_claim_ends_once(self, guard: Guard):
         claim = claimed(guard)
@@ -321,7 +344,7 @@ class TestHeartbeat:
                 guard.claim("k")
 
         assert isinstance(guard.claim("k"), Completed)
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith("heartbeat")]
+        assert not heartbeats()
 
     def test_it_tells_when_another_owner_has_the_key(self, guard: Guard, table: MemoryTable):
         claim = claimed(guard)
@@ -340,11 +363,36 @@ class TestHeartbeat:
             until(lambda: claim._lease_until_ms > first)
             claim.check()
 
+    def test_a_call_that_gets_no_answer_does_not_hold_the_end_of_the_block(self, guard: Guard, table: MemoryTable):
+        send, under_way, answered = table.update_item, threading.Event(), threading.Event()
+
+        def held(**request: Any) -> Any:
+            if threading.current_thread().name.startswith("heartbeat"):
+                under_way.set()
+                assert answered.wait(20)
+            return send(**request)
+
+        table.update_item = held
+        with claimed(guard) as claim:
+            with claim.heartbeat():
+                assert under_way.wait(20)
+            still_held = heartbeats()
+            claim.complete(1)
+        answered.set()
+
+        assert still_held
+        until(lambda: not heartbeats())
+        assert isinstance(guard.claim("k"), Completed)
+
     def test_a_block_that_completes_before_it_ends_is_not_disturbed(self, guard: Guard):
         with claimed(guard) as claim, claim.heartbeat():
             claim.complete(1)
 
         assert claim._lost is None
+
+
+def heartbeats() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("heartbeat")]
 
 
 def answer_lost_once(table: MemoryTable) -> None:

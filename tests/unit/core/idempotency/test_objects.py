@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from collections.abc import Callable
@@ -11,15 +12,18 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searchops.core.errors import DataError, TransientError
-from searchops.core.idempotency.errors import FailedBefore, InProgress, TableMissing
+from searchops.core.idempotency.errors import FailedBefore, InProgress, PayloadMismatch, TableMissing, TableRefused
 from searchops.core.idempotency.guard import Claim, Guard
+from searchops.core.idempotency.model import Status
 from searchops.core.idempotency.objects import ObjectOnce, Outcome, Sequencers, claim_key
 from searchops.core.idempotency.table import create_claims_table
-from searchops.core.object_events import Change, ObjectEvent, padded
+from searchops.core.object_events import Change, ObjectEvent, padded, read
+from tests.unit.core.idempotency.memory_table import MemoryTable, refuse
 
 EVENT = ObjectEvent("uploads", "a.txt", Change.CREATED, padded("10"), etag="e1", size=3)
 MINUTE = timedelta(minutes=1)
@@ -56,6 +60,22 @@ def client(s3_url: str) -> Any:
     )
     create_claims_table(client, "claims")
     return client
+
+
+def created(key: str) -> dict[str, Any]:
+    return notification(key, "ObjectCreated:Put", eTag="e1", size=3, sequencer="10")
+
+
+def notification(key: str, name: str, **of_object: Any) -> dict[str, Any]:
+    s3 = {"bucket": {"name": "uploads"}, "object": {"key": key} | of_object}
+    return {"Records": [{"eventSource": "aws:s3", "eventName": name, "s3": s3}]}
+
+
+def queued(*bodies: Any) -> dict[str, Any]:
+    records = [
+        {"messageId": f"m{number}", "eventSource": "aws:sqs", "body": json.dumps(body)} for number, body in enumerate(bodies)
+    ]
+    return {"Records": records}
 
 
 def raising(error: Exception) -> Callable[[ObjectEvent, Claim], Any]:
@@ -181,15 +201,106 @@ def test_a_duplicate_of_an_event_in_progress_is_answered_as_configured(client: A
     assert once.runs == 0
 
 
+@pytest.mark.parametrize("in_progress", ["success", "retry"])
+def test_a_message_of_a_queue_comes_again_until_its_outcome_is_recorded(client: Any, in_progress: Any) -> None:
+    once = Once(client, in_progress=in_progress)
+    (event,) = read(created("a.txt"))
+    claim = once.guard.claim(claim_key(event), asdict(event))  # of a worker that is dead, perhaps
+    batch = queued(created("a.txt"), created("b.txt"))
+
+    early = once.once(batch, lambda: MINUTE)
+    assert isinstance(claim, Claim)
+    claim.release()
+
+    assert early == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    assert once.once(batch, lambda: MINUTE) == {"batchItemFailures": []}
+    assert once.runs == 2
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException"])
+def test_a_refusal_that_could_not_be_recorded_is_not_answered_with_success(code: str) -> None:
+    table = MemoryTable()
+    once = Once(table)
+    once.does = raising(DataError("line 3 is bad"))
+    refuse(table, code, lambda request: ":failed" in request["ExpressionAttributeValues"])
+
+    with pytest.raises(TransientError, match="that could not be recorded") as raised:
+        once.handle(EVENT)
+
+    assert "line 3 is bad" in raised.value.reason
+    assert "by order" in raised.value.reason
+    record = once.guard.look(claim_key(EVENT))
+    assert record
+    assert record.status is Status.IN_PROGRESS
+
+
+def test_work_that_can_not_ask_for_its_claim_is_tried_again() -> None:
+    table = MemoryTable()
+    once, denied = Once(table), True
+
+    def check(event: ObjectEvent, claim: Claim) -> str:
+        claim._lease_until_ms = 0
+        claim.check()
+        return "done"
+
+    once.does = check
+    refuse(table, "AccessDeniedException", lambda request: denied and request["UpdateExpression"].startswith("SET #lease_until"))
+    with pytest.raises(TableRefused, match="not allowed to call dynamodb:UpdateItem"):
+        once.handle(EVENT)
+    denied = False
+
+    assert once.handle(EVENT) == (Outcome.DONE, "done")
+
+
+def test_a_late_owner_does_not_refuse_what_its_successor_has_done() -> None:
+    table = MemoryTable()
+    once = Once(table)
+
+    def late(event: ObjectEvent, claim: Claim) -> None:
+        table.items[claim._id]["lease_until"]["N"] = "0"
+        successor = once.guard.claim(claim.key, asdict(event))
+        assert isinstance(successor, Claim)
+        successor.complete("the successor's")
+        raise DataError("the object is gone")
+
+    once.does = late
+    with pytest.raises(TransientError, match="that could not be recorded"):
+        once.handle(EVENT)
+
+    assert once.handle(EVENT) == (Outcome.DUPLICATE, "the successor's")
+
+
+def test_the_end_of_an_old_version_does_not_drop_the_newest(client: Any) -> None:
+    once = Once(client)
+    newest = replace(EVENT, version_id="v2", sequencer=padded("20"))
+    once.does = raising(ConnectionError("reset"))
+    with pytest.raises(ConnectionError):
+        once.handle(newest)
+    once.does = lambda event, claim: event.change
+    gone = ObjectEvent("uploads", "a.txt", Change.VERSION_REMOVED, padded("30"), version_id="v1")
+
+    assert once.handle(gone) == (Outcome.DONE, "version-removed")
+    assert once.handle(newest) == (Outcome.DONE, "created")
+    assert once.handle(replace(gone, sequencer=padded("11"), version_id="v0"))[0] is Outcome.DONE
+
+
+def test_a_delete_marker_that_is_made_and_removed_is_two_changes(client: Any) -> None:
+    once = Once(client)
+    made = notification("a.txt", "ObjectRemoved:DeleteMarkerCreated", versionId="m1", sequencer="21")
+    removed = notification("a.txt", "ObjectRemoved:Delete", versionId="m1", sequencer="22")
+
+    answers = [once.once(event, lambda: MINUTE)["answers"][0]["outcome"] for event in (made, removed, made, removed)]
+
+    assert answers == ["done", "done", "duplicate", "duplicate"]
+
+
 def test_one_version_told_with_another_content_is_refused(client: Any) -> None:
     once = Once(client)
     event = replace(EVENT, version_id="v1")
     once.handle(event)
 
-    answer = once.once.handle(replace(event, etag="other"), MINUTE)
-
-    assert answer.outcome is Outcome.REJECTED
-    assert "expected the payload that the key was first used with" in answer.reason
+    with pytest.raises(PayloadMismatch, match="expected the payload that the key was first used with"):
+        once.handle(replace(event, etag="other"))
 
 
 @pytest.mark.parametrize(("name", "value"), [("in_progress", "maybe"), ("on_data_error", "")])
@@ -206,12 +317,36 @@ def test_changes_that_differ_have_keys_that_differ() -> None:
         replace(EVENT, etag="e2"),
         replace(EVENT, version_id="v1"),
         replace(EVENT, version_id="v1", change=Change.REMOVED),
+        replace(EVENT, version_id="v1", change=Change.REMOVED, sequencer=padded("11")),
+        replace(EVENT, version_id="v1", change=Change.VERSION_REMOVED),
         replace(EVENT, version_id="v2:uploads/a.txt"),
         replace(EVENT, key="b/a.txt"),
         replace(EVENT, bucket="uploads2"),
     ]
 
     assert len({claim_key(change) for change in changes}) == len(changes)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (TransientError("OpenSearch does not answer", reason="503"), "TransientError: OpenSearch does not answer (503)"),
+        (ClientError({"Error": {"Code": "NoSuchBucket", "Message": "of a secret"}}, "GetObject"), "NoSuchBucket by GetObject"),
+        (KeyError("a mistake"), "KeyError: 'a mistake'"),
+    ],
+)
+def test_the_log_tells_why_a_message_is_given_back(
+    client: Any, caplog: pytest.LogCaptureFixture, error: Exception, told: str
+) -> None:
+    once = Once(client)
+    once.does = raising(error)
+
+    once.once(queued(created("a.txt")), lambda: MINUTE)
+
+    assert told in caplog.text
+    assert "uploads/a.txt: to be delivered again" in caplog.text
+    assert "secret" not in caplog.text
+    assert ("raise error" in caplog.text) is isinstance(error, KeyError)  # a mistake of the program needs its place
 
 
 def test_no_reason_and_no_result_is_logged(client: Any, caplog: pytest.LogCaptureFixture) -> None:
