@@ -8,6 +8,7 @@ moto keeps every PutFunctionEventInvokeConfig and goes on to answer with the fir
 ``GET /_control/deliveries``           the asynchronous invocations, as ``asynchronous.Delivery``
 ``POST /_control/together``            ``{"function", "events": […]}``: runs all at the same moment, answers with all results
 ``POST /_control/copies``              ``{"copies": 5, "count": 1}``: the next ``count`` asynchronous events are delivered that often
+``POST /_control/speed``               ``{"speed": 60}``: the waits between attempts pass that much faster; answers with the speed before
 ``POST /_control/poll``                ``{"function", "queue_url", "report_failures": true}``: one batch of an SQS queue, as an event source
                                        mapping with or without ReportBatchItemFailures would take it
 =====================================  ==============================================================================================
@@ -73,6 +74,7 @@ class Functions:
         app.route("POST", "/_control/together", self._together)
         app.route("POST", "/_control/copies", self._order_copies)
         app.route("POST", "/_control/poll", self._poll)
+        app.route("POST", "/_control/speed", self._set_speed)
         return app
 
     def close(self) -> None:
@@ -154,6 +156,10 @@ class Functions:
     def _copies_of_next(self) -> int:
         with self._lock:
             return self._copies.pop(0) if self._copies else 1
+
+    def _set_speed(self, request: Request) -> Response:
+        before, self._asynchronous.speed = self._asynchronous.speed, float(request.json()["speed"])
+        return json_response({"speed": before})
 
     def _poll(self, request: Request) -> Response:
         order = request.json()

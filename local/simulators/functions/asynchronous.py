@@ -91,6 +91,8 @@ class AsynchronousInvocations:
     :param rules: of a function, read anew at each decision
     :param hand_over: destination ARN, record
     :param arn: of a function
+
+    ``speed`` may be set at any time; it counts for the waits that begin after that.
     """
 
     def __init__(
@@ -105,7 +107,7 @@ class AsynchronousInvocations:
         self._rules = rules
         self._hand_over = hand_over
         self._arn = arn
-        self._speed = speed
+        self.speed = speed
         self._deliveries: list[Delivery] = []
 
     def deliveries(self) -> list[dict[str, Any]]:
@@ -126,9 +128,9 @@ class AsynchronousInvocations:
                     delivery.state = "succeeded"
                     return
                 rules = self._rules(delivery.function)
-                next_ = after_failure(rules, delivery.attempts, (time.monotonic() - began) * self._speed)
+                next_ = after_failure(rules, delivery.attempts, (time.monotonic() - began) * self.speed)
                 delivery.state = "waiting"
-                time.sleep(next_.wait_seconds / self._speed)
+                time.sleep(next_.wait_seconds / self.speed)
                 if next_.give_up:
                     self._give_up(delivery, event, result, rules, next_.give_up)
                     return

@@ -25,6 +25,10 @@ class FunctionsControl:
         """Hand one batch of a queue to a function."""
         return dict(self._post("poll", {"function": function, "queue_url": queue_url, "report_failures": report_failures}))
 
+    def speed(self, factor: float) -> float:
+        """Let the waits between asynchronous attempts pass that much faster than Lambda's; the factor before."""
+        return float(self._post("speed", {"speed": factor})["speed"])
+
     def running(self, function: str) -> list[int]:
         """The process ids of the invocations under way."""
         return [run["pid"] for run in self._get("running") if run["function"] == function]

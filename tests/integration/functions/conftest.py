@@ -52,6 +52,14 @@ def deploy(dynamodb_cloud: Cloud, control: FunctionsControl, table: str) -> Iter
         function.delete()
 
 
+@pytest.fixture
+def half_minutes(control: FunctionsControl) -> Iterator[None]:
+    """Let each minute that Lambda waits between two attempts last two seconds."""
+    before = control.speed(30)
+    yield
+    control.speed(before)
+
+
 @pytest.fixture(scope="session")
 def function(dynamodb_cloud: Cloud, control: FunctionsControl, table: str) -> Iterator[ObjectFunction]:
     """The function with its default settings. Tests that share it are spared the seconds in which its processes start."""

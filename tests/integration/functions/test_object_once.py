@@ -6,6 +6,8 @@ import json
 import os
 import signal
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -26,6 +28,14 @@ def answer_of(result: dict[str, Any]) -> dict[str, Any]:
     """What the function answered to an invocation with one event."""
     (answer,) = result["payload"]["answers"]
     return dict(answer)
+
+
+def kill_after_the_effect(function: ObjectFunction, control: FunctionsControl, key: str) -> None:
+    """Kill the worker that is held there, and hold no other."""
+    wait_until(lambda: function.effects(key), "the worker has had its effect")
+    (pid,) = control.running(function.name)
+    os.kill(pid, signal.SIGKILL)
+    function.let_go(key)
 
 
 def test_one_event_delivered_five_times_at_once_has_one_effect_and_five_successes(function: ObjectFunction) -> None:
@@ -140,6 +150,54 @@ def test_a_killed_worker_is_taken_over_when_its_lease_has_passed(deploy: Deploy,
     assert early == ["in progress"]
     assert outcomes(function.together(event)) == ["duplicate"]
     assert (function.runs("killed.txt"), len(function.effects("killed.txt"))) == (2, 1)
+
+
+@pytest.mark.usefixtures("half_minutes")
+def test_lambdas_own_retries_outlast_the_lease_of_a_killed_worker(deploy: Deploy, control: FunctionsControl) -> None:
+    function = deploy(handler=SHORT_LEASE, environment={"LEASE_SECONDS": "6", "SEARCHOPS_IN_PROGRESS": "retry"})
+    function.retry(2)  # after two seconds, and four more
+    event = function.put("retried.txt", SYNONYMS)
+    function.hold("retried.txt")
+    killed = function.invoke_later(event)
+    kill_after_the_effect(function, control, "retried.txt")
+
+    wait_until(lambda: function.delivery(killed)["state"] not in ("running", "waiting"), "Lambda is through")
+
+    assert (function.delivery(killed)["state"], function.delivery(killed)["attempts"]) == ("succeeded", 3)
+    assert function.record("retried.txt")["status"]["S"] == "COMPLETED"
+    assert (function.runs("retried.txt"), len(function.effects("retried.txt"))) == (2, 1)
+
+
+def test_a_queue_keeps_the_message_of_a_killed_worker_until_another_has_done_the_work(
+    deploy: Deploy, control: FunctionsControl
+) -> None:
+    function = deploy(handler=SHORT_LEASE, environment={"LEASE_SECONDS": "6"})
+    queue = function.sqs.create_queue(QueueName="of-a-killed-worker", Attributes={"VisibilityTimeout": "0"})["QueueUrl"]
+    function.hold("queued.txt")
+    body = json.dumps(function.put("queued.txt", SYNONYMS))
+    sent = function.sqs.send_message(QueueUrl=queue, MessageBody=body)["MessageId"]
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(control.poll, function.name, queue)
+        kill_after_the_effect(function, control, "queued.txt")
+    polls: list[dict[str, Any]] = []
+
+    def deleted() -> bool:
+        polls.append(control.poll(function.name, queue))
+        return bool(polls[-1]["deleted"])
+
+    wait_until(deleted, "the lease passes")
+
+    assert (first.result()["failed"], first.result()["deleted"]) == (True, [])
+    assert polls[0]["payload"] == {"batchItemFailures": [{"itemIdentifier": sent}]}
+    assert function.record("queued.txt")["status"]["S"] == "COMPLETED"
+    assert (function.runs("queued.txt"), len(function.effects("queued.txt"))) == (2, 1)
+
+
+def test_results_are_remembered_for_longer_than_a_queue_can_keep_a_failed_event(function: ObjectFunction) -> None:
+    function.together(function.put("kept.txt", SYNONYMS))
+
+    record = function.record("kept.txt")
+    assert int(record["expires_at"]["N"]) - int(record["claimed_at"]["N"]) / 1000 > timedelta(days=14).total_seconds()
 
 
 def test_the_late_completion_of_a_paused_worker_is_refused(deploy: Deploy, control: FunctionsControl) -> None:
