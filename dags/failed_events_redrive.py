@@ -4,8 +4,9 @@
 One DAG for each function of the inventory whose failed events go to an SQS queue (`kind: asynchronous`, `on_failure`). As it stands, the form
 looks only: the task shows the failed events by kind of failure. Take `dry_run` off to send them, all or the kinds that you name.
 
-A message leaves the queue only after Lambda has taken its event, and one event is sent once however often the DAG runs. What had failed
-for good (`needs a reset`) is sent only with `reset`: mend the cause first. See docs/functions.md.
+A message leaves the queue only after Lambda has taken its event, and what was sent is not sent again by the next run. After a crash in
+between an event may be sent twice; the function's own claim makes it one effect. What had failed for good (`needs a reset`) is sent only
+with `reset`: mend the cause first. See docs/functions.md.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ for name, entry in entries("functions").items():
             task_id="redrive",
             function=function.model_dump(mode="json"),
             errors="{{ params.errors | tojson }}",
-            limit="{{ params.limit or '' }}",
+            limit="{{ '' if params.limit is none else params.limit }}",
             reset="{{ params.reset }}",
             only_plan="{{ params.dry_run }}",
         )

@@ -3,8 +3,8 @@
 
 One task a function of the inventory (`include/searchops.yaml`): how often a failed event is tried again, how old it may be, and where it
 goes then; for streams and queues the settings of their event source mappings. What the inventory does not name stays as it is, and a
-second run changes nothing. A time-out longer than the lease and a visibility time-out that is too short are told as findings.
-See docs/functions.md.
+second run changes nothing. What will lose events or do work twice (no on-failure destination, a time-out longer than the lease, …) is told
+as findings. See docs/functions.md.
 """
 
 from __future__ import annotations

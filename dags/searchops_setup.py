@@ -3,7 +3,8 @@
 
 Run it once for an account and Region, before the first Lambda function claims its work; running it again changes nothing. It makes the
 DynamoDB table of claims (`defaults.claims_table` of `include/searchops.yaml`): partition key `id`, on-demand capacity, TTL by
-`expires_at`. `plan` shows what is missing, `apply` makes it and looks again. See docs/functions.md.
+`expires_at`. `plan` shows what is missing, `apply` makes it, waits for it (on its worker, seconds as a rule) and looks again.
+See docs/functions.md.
 """
 
 from __future__ import annotations

@@ -39,15 +39,15 @@ def reporting(context: Context, s3: Callable[[], Any], bucket: str, *, facts: Ma
 def report_done(context: Context, s3: Callable[[], Any], bucket: str, title: str, facts: Mapping[str, Any]) -> None:
     """Write the same object for a task that has done its work and has something to say.
 
-    :raises SearchOpsError: the bucket can not be written
+    Work that is done stays done: a bucket that can not be written is told in the log alone.
     """
-    from searchops.core.errors import classify_client_error
     from searchops.core.report import SUCCEEDED, Report, ReportStore
 
+    report = Report(outcome=SUCCEEDED, title=title, facts=facts, **_task(context))
     try:
-        ReportStore(s3(), bucket).write(Report(outcome=SUCCEEDED, title=title, facts=facts, **_task(context)))
-    except Exception as error:
-        raise classify_client_error(error) from error
+        ReportStore(s3(), bucket).write(report)
+    except Exception:
+        log.exception("What this task has done could not be written to s3://%s/%s", bucket, report.key)
 
 
 def _task(context: Context) -> dict[str, Any]:

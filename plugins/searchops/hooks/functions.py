@@ -13,10 +13,19 @@ if TYPE_CHECKING:
     from searchops.core.functions.settings import Policy
 
 
-def client(service: str, aws_conn_id: str, region: str | None) -> Any:
-    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+INVOKE_SECONDS = 10
+"""How long to wait for Lambda's answer: far shorter than the lease of the claim under which an event is sent."""
 
-    return AwsBaseHook(aws_conn_id=aws_conn_id, region_name=region, client_type=service).conn
+
+def client(service: str, aws_conn_id: str, region: str | None, **options: Any) -> Any:
+    """
+    :param options: of a botocore ``Config``, over those of the connection
+    """
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+    from botocore.config import Config
+
+    hook = AwsBaseHook(aws_conn_id=aws_conn_id, region_name=region, client_type=service)
+    return hook.get_client_type(hook.region_name, hook.config.merge(Config(**options)))
 
 
 class HomeClients:
@@ -45,6 +54,13 @@ class FunctionClients(HomeClients):
     def functions(self) -> Any:
         return client("lambda", self.function.aws_conn_id, self.function.region)
 
+    @cached_property
+    def invoker(self) -> Any:
+        """For Invoke alone, which botocore's own retries would do twice when an answer is lost."""
+        once = {"total_max_attempts": 1, "mode": "standard"}
+        place = (self.function.aws_conn_id, self.function.region)
+        return client("lambda", *place, retries=once, connect_timeout=INVOKE_SECONDS, read_timeout=INVOKE_SECONDS)
+
     def sqs(self, region: str) -> Any:
         return client("sqs", self.function.aws_conn_id, region)
 
@@ -64,7 +80,7 @@ class FunctionClients(HomeClients):
         place = {"client": self.dynamodb, "table": function.home.claims_table}
         return Redrive(
             FailedEventQueue(self.sqs(arn.split(":")[3]), arn),
-            self.functions,
+            self.invoker,
             Guard(**place, namespace=f"redrive-{function.key}", keep=KEEP),
             function=function.function,
             events=(Guard(**place, namespace=function.namespace), object_keys) if function.namespace else None,
@@ -85,4 +101,5 @@ def policy_of(function: Function) -> Policy:
         bisect=function.bisect,
         report_batch_item_failures=function.report_batch_item_failures,
         lease=function.lease.total_seconds() if function.lease else None,
+        claims=function.namespace is not None,
     )

@@ -182,6 +182,7 @@ class _Reader:
         self.publishers: dict[tuple[str, ...], str] = {}
         self.syncs: dict[tuple[str, ...], str] = {}
         self.set_up: dict[tuple[str, ...], str] = {}
+        self.redriven: dict[tuple[str, str], str] = {}
 
     def inventory(self) -> Inventory:
         for section in self.document.data:
@@ -322,6 +323,15 @@ class _Reader:
         sentences = [] if region else [self.say((*path, "region"), "is missing; give it here or in defaults")]
         if not self.defaults.bucket:
             sentences.append(self.say(("defaults", "bucket"), f'is missing; the function "{key}" needs it for its reports'))
+        away = [name for name in ("region", "aws_conn_id") if getattr(entry, name) not in (None, getattr(self.defaults, name))]
+        if entry.namespace and away:
+            sentences.append(
+                self.say(
+                    (*path, "namespace"),
+                    f"does not go with another {' or '.join(away)} than that of defaults: the function keeps its claims in its own account "
+                    "and Region, where the redrive does not look; leave namespace out",
+                )
+            )
         if sentences:
             raise _Refused(sentences)
         values = {
@@ -342,6 +352,10 @@ class _Reader:
         )
         if (other := self.set_up.setdefault(place, key)) != key:
             raise _Refused([self.say((*path, "function"), f'"{function.function}" is already set up by functions.{other}')])
+        queue = (function.function, function.failed_events or key)
+        if (other := self.redriven.setdefault(queue, key)) != key:
+            text = f'the failed events of "{function.function}" in this queue are already those of functions.{other}; give it its own'
+            raise _Refused([self.say((*path, "on_failure"), text)])
         return function
 
     def broken_indexes(self, domain: str) -> list[str]:

@@ -363,7 +363,8 @@ class FunctionEntry(Model):
     )
     namespace: Key | None = Field(
         default=None,
-        description="Namespace of its claims of object events: what failed there for good is sent again after a reset only.",
+        description="Namespace of its claims of object events: what failed there for good is sent again after a reset only, "
+        "what is in progress later. Not with another region or aws_conn_id than that of defaults.",
     )
     region: Region | None = Field(default=None, description="In place of the one in defaults.")
     aws_conn_id: ConnectionId | None = Field(

@@ -12,12 +12,14 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from searchops.hooks.functions import FunctionClients
 from searchops.inventory import Function
-from searchops.operators.arguments import as_list, is_true
+from searchops.operators.arguments import as_limit, as_list, is_false, is_true
 from searchops.reporting import report_done, reporting
 from searchops.retries import RETRY_DELAY, RETRY_POLICY
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from searchops.core.functions.redrive import Redrive
 
 
 class FunctionOperator(BaseOperator):
@@ -52,7 +54,7 @@ class LambdaRetrySettingsOperator(FunctionOperator):
     For asynchronous invocation: attempts, age of events, on-failure destination. For the mappings of a stream or a queue: their own.
 
     :param selected: False skips the function (templated)
-    :param only_plan: show the difference, write nothing (templated)
+    :param only_plan: show the difference, write nothing; only what is clearly false writes (templated)
     :return: changes (target, setting, before, after), findings (what a person should know), written
     :raises DataError: there is no such function, mapping or destination queue
     """
@@ -67,7 +69,7 @@ class LambdaRetrySettingsOperator(FunctionOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         if not is_true(self.selected):
             raise AirflowSkipException(f"{self.clients.function.key} was not chosen for this run")
-        write = not is_true(self.only_plan)
+        write = is_false(self.only_plan)
         with self.reporting(context):
             settings = self.clients.settings()
             found = settings.look()
@@ -92,15 +94,17 @@ class FailedEventsRedriveOperator(FunctionOperator):
     """Show the events that a function failed on, by kind of failure, and send the chosen ones once more.
 
     :param errors: kinds of failure to send, as a dry run names them; empty: every kind (templated, as JSON)
-    :param limit: send at most so many; empty: all (templated)
+    :param limit: send at most so many, 1 or more; empty: all (templated)
     :param reset: send what failed for good, too (templated)
-    :param only_plan: look only (templated)
-    :return: queue, groups (error, count, fates, oldest, newest, requests), unreadable, held_by_another_reader; also of a failed task
+    :param only_plan: look only; only what is clearly false sends (templated)
+    :return: queue, groups (error, count, fates, oldest, newest, requests), unreadable, held_by_another_reader, cut_short; also of a
+        failed task
     :raises DataError: chosen events had failed for good and were not sent, or Lambda refused them; or the queue or the table is missing
-    :raises TransientError: another reader holds messages
+    :raises TransientError: another reader holds messages, or the function itself has an event in progress
     """
 
     template_fields: Sequence[str] = ("errors", "limit", "reset", "only_plan")
+    _redrive: Redrive | None = None
 
     def __init__(
         self,
@@ -120,23 +124,30 @@ class FailedEventsRedriveOperator(FunctionOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from searchops.core.functions.redrive import Choice, not_found
 
-        limit = str(self.limit or "").strip()
-        choice = Choice(
-            errors=as_list(self.errors or ()),
-            limit=int(limit) if limit not in ("", "None") else None,
-            reset=is_true(self.reset),
-            send=not is_true(self.only_plan),
-        )
         with self.reporting(context):
-            outcome = self.clients.redrive().run(choice)
+            choice = Choice(
+                errors=as_list(self.errors or ()),
+                limit=as_limit(self.limit),
+                reset=is_true(self.reset),
+                send=is_false(self.only_plan),
+            )
+            self._redrive = self.clients.redrive()
+            outcome = self._redrive.run(choice)
+            # Before anything else can go wrong: what was sent is sent.
+            ti: Any = context["ti"]
+            ti.xcom_push(key="return_value", value=outcome.as_json())
             for group in outcome.groups.values():
                 self.log.info("%s", group)
             missing = not_found(choice, outcome)
             for error in missing:
                 self.log.warning("No failed event of the kind %r is in the queue", error)
             if choice.send and (problem := outcome.problem()):
-                ti: Any = context["ti"]
-                ti.xcom_push(key="return_value", value=outcome.as_json())
                 raise problem
             self.say(context, outcome.title, {**outcome.facts, **missing})
         return outcome.as_json()
+
+    def on_kill(self) -> None:
+        """Airflow lets the task go on after this for some seconds: time for the message that it is at, and to give back the others."""
+        if self._redrive:
+            self.log.warning("Killed: giving back the messages that were not sent")
+            self._redrive.stop()

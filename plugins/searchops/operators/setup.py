@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from searchops.hooks.functions import HomeClients
 from searchops.inventory import Defaults
-from searchops.operators.arguments import is_true
+from searchops.operators.arguments import is_false
 from searchops.reporting import reporting
 from searchops.retries import RETRY_DELAY, RETRY_POLICY
 
@@ -62,7 +62,9 @@ class ClaimsTablePlanOperator(SetUpOperator):
 class ClaimsTableCreateOperator(SetUpOperator):
     """Make what of the table of claims is missing, wait until it is there, and look again.
 
-    :param only_plan: True skips it (templated)
+    The one wait of searchops that holds a worker: once for an account and Region, seconds as a rule, two minutes at most.
+
+    :param only_plan: skips it, unless it is clearly false (templated)
     :return: table, changes
     """
 
@@ -76,7 +78,7 @@ class ClaimsTableCreateOperator(SetUpOperator):
         from searchops.core.errors import TransientError
         from searchops.core.idempotency.table import create_claims_table, plan_claims_table
 
-        if is_true(self.only_plan):
+        if not is_false(self.only_plan):
             raise AirflowSkipException("a dry run: nothing is made")
         table = self.clients.home.claims_table
         with self.reporting(context):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from local.demo.functions import wait_until
-from searchops.core.errors import DataError
+from local.demo.functions import SHORT_LEASE, wait_until
+from searchops.core.errors import DataError, TransientError
 from searchops.core.idempotency.errors import TableMissing
 from searchops.core.report import FAILED, SUCCEEDED
 from tests.integration.functions_settings.conftest import Company
@@ -85,6 +87,38 @@ def test_an_event_that_a_crash_would_have_lost_comes_back(company: Company) -> N
 
     wait_until(lambda: function.effects("synonyms.txt"), "the work is done")
     assert company.messages() == 0
+
+
+def test_an_event_whose_function_was_killed_is_kept_while_its_lease_runs_and_done_after_it(company: Company) -> None:
+    company.set_up()
+    company.enter(namespace=company.name)
+    function = company.deploy(handler=SHORT_LEASE, environment={"LEASE_SECONDS": "3"})
+    company.settings()
+    function.hold("killed.txt")
+    function.invoke_later(function.put("killed.txt", SYNONYMS))
+    wait_until(lambda: function.effects("killed.txt"), "the effect is there, and the claim not ended")
+    (pid,) = company.control.running(company.name)
+    os.kill(pid, signal.SIGKILL)
+    company.wait_for_messages(1)
+    function.let_go("killed.txt")
+
+    running = company.running("failed_events_redrive", "failed_events_redrive_f", "redrive", dry_run=False)
+    with pytest.raises(TransientError, match="1 events are in progress"):
+        running.execute()
+    assert running.ti.xcoms["return_value"]["groups"][0]["fates"] == {"in progress": 1}
+    assert (company.messages(), function.runs("killed.txt")) == (1, 1)
+
+    wait_until(lambda: _sent(company), "the lease has ended, and the event is sent")
+    wait_until(lambda: function.record("killed.txt")["status"]["S"] == "COMPLETED", "the work is done")
+    assert (company.messages(), function.runs("killed.txt"), len(function.effects("killed.txt"))) == (0, 2, 1)
+
+
+def _sent(company: Company) -> bool:
+    """Whether a further try, as Airflow makes it, has sent the event."""
+    try:
+        return bool(company.redrive(dry_run=False)["groups"][0]["fates"] == {"sent": 1})
+    except TransientError:
+        return False
 
 
 def test_settings_keep_what_nobody_named_and_the_second_run_changes_nothing(company: Company) -> None:

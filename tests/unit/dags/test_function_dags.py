@@ -127,6 +127,7 @@ def test_the_form_of_a_redrive_looks_only_unless_told_otherwise(dags: dict[str, 
     assert all(dag.params.get_param(name).description for name in dag.params)
     task = rendered(dag, "redrive")
     assert (task.errors, task.limit, task.reset, task.only_plan) == ("[]", "", "False", "True")
+    assert rendered(dag, "redrive", limit=0).limit == "0"  # which the task refuses
     chosen = rendered(dag, "redrive", errors=["A: b's", 'C: "d"'], limit=3, reset=True, dry_run=False)
     assert (json.loads(chosen.errors), chosen.limit, chosen.reset, chosen.only_plan) == (
         ["A: b's", 'C: "d"'],

@@ -159,3 +159,42 @@ def test_wrong_defaults_are_told_by_the_set_up_and_by_every_function(read: Read)
     assert [entry.errors for entry in found.broken] == [(message,)]
     assert found.errors == (message,)
     assert isinstance(read(DEFAULTS).defaults, Defaults)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ("region: eu-west-1", "region"),
+        ("aws_conn_id: there", "aws_conn_id"),
+        ("region: eu-west-1, aws_conn_id: x", "region or aws_conn_id"),
+    ],
+)
+def test_claims_that_are_kept_elsewhere_can_not_be_asked_so_a_namespace_is_refused(read: Read, fields: str, named: str) -> None:
+    found = read(DEFAULTS + f"functions: {{f: {{function: f, kind: asynchronous, namespace: x, {fields}}}}}")
+
+    (message,) = found.errors
+    assert message.startswith(
+        f"include/searchops.yaml: functions.f.namespace: does not go with another {named} than that of defaults: the function keeps "
+    )
+    same = "region: ap-northeast-1, aws_conn_id: aws_default"
+    assert read(DEFAULTS + f"functions: {{f: {{function: f, kind: asynchronous, namespace: x, {same}}}}}").errors == ()
+
+
+def test_two_entries_that_would_send_each_others_failed_events_are_told_apart_by_their_queues(read: Read) -> None:
+    found = read(
+        DEFAULTS
+        + f"""
+functions:
+  one: {{function: f, kind: asynchronous, on_failure: "{QUEUE}"}}
+  live: {{function: f, qualifier: live, kind: asynchronous, on_failure: "{QUEUE}"}}
+  next: {{function: f, qualifier: next, kind: asynchronous, on_failure: "{QUEUE}-next"}}
+  other: {{function: g, kind: asynchronous, on_failure: "{QUEUE}"}}
+  stream: {{function: f, kind: stream, on_failure: "{QUEUE}"}}
+"""
+    )
+
+    assert set(found.functions) == {"one", "next", "other", "stream"}
+    assert found.errors == (
+        'include/searchops.yaml: functions.live.on_failure: the failed events of "f" in this queue are already those of functions.one; '
+        "give it its own (line 5)",
+    )

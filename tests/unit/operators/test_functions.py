@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
+from botocore.exceptions import ReadTimeoutError
 
 from searchops.core.errors import DataError, TransientError
 from searchops.core.idempotency.errors import TableMissing
+from searchops.core.idempotency.guard import LEASE
 from searchops.core.report import FAILED, SUCCEEDED, Report, ReportStore
-from searchops.operators.arguments import as_list, is_true
+from searchops.hooks.functions import INVOKE_SECONDS
+from searchops.operators.arguments import as_limit, as_list, is_false, is_true
 from searchops.operators.functions import FailedEventsRedriveOperator, FunctionOperator, LambdaRetrySettingsOperator
 from searchops.operators.setup import ClaimsTableCreateOperator, ClaimsTablePlanOperator
 from searchops.retries import RETRY_POLICY
@@ -52,7 +56,7 @@ def settings(world: SmallFunctions, fields: dict[str, Any] | None = None, **opti
 
 def redrive(world: SmallFunctions, fields: dict[str, Any] | None = None, **options: Any) -> Running:
     task = FailedEventsRedriveOperator(task_id="redrive", function=entry(world, **(fields or {})), **options)
-    task.clients.__dict__["functions"] = world.functions  # the one that answers Invoke
+    task.clients.__dict__["invoker"] = world.functions  # the one that answers Invoke
     return Running(task)
 
 
@@ -223,12 +227,18 @@ def test_every_task_has_retries_and_the_policy_and_its_templated_fields_are_attr
     assert FunctionOperator(task_id="x", function={}, retries=7).retries == 7
 
 
-def test_a_report_that_can_not_be_written_makes_the_task_fail_but_never_hides_an_error(world: SmallFunctions) -> None:
+def test_a_report_that_can_not_be_written_neither_undoes_what_is_done_nor_hides_an_error(
+    world: SmallFunctions, caplog: pytest.LogCaptureFixture
+) -> None:
     world.create()
+    world.fail({"n": 1})
     elsewhere = {"home": {**entry(world)["home"], "bucket": "example-nowhere"}}
 
-    with pytest.raises(DataError, match="PutObject"):
-        settings(world, elsewhere).execute()
+    assert settings(world, elsewhere).execute()["written"]
+    done = redrive(world, elsewhere, only_plan=False)
+    assert done.execute() == done.ti.xcoms["return_value"]
+    assert done.ti.xcoms["return_value"]["groups"][0]["fates"] == {"sent": 1}
+    assert caplog.text.count("could not be written to s3://example-nowhere/reports/") == 2
     with pytest.raises(DataError, match="no queue"):
         redrive(world, elsewhere | {"on_failure": world.queue + "x"}).execute()
 
@@ -241,11 +251,93 @@ def test_transient_errors_of_lambda_are_transient_errors_of_the_task(world: Smal
         redrive(world, only_plan=False).execute()
 
 
+def test_what_was_sent_is_known_before_anything_else_can_go_wrong(world: SmallFunctions, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.fail({"n": 1})
+    running = redrive(world, only_plan=False)
+
+    def die(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("searchops.operators.functions.report_done", die)
+    with pytest.raises(KeyboardInterrupt):
+        running.execute()
+
+    assert running.ti.xcoms["return_value"]["groups"][0]["fates"] == {"sent": 1}
+
+
+def test_an_invocation_whose_answer_is_lost_is_not_repeated_behind_our_back(world: SmallFunctions) -> None:
+    world.fail({"n": 1})
+    running = redrive(world, only_plan=False)
+    del running.task.clients.__dict__["invoker"]
+    invoker, requests = running.task.clients.invoker, []
+
+    def lose(request: Any, **_: Any) -> None:
+        requests.append(request.url)
+        raise ReadTimeoutError(endpoint_url=request.url)
+
+    invoker.meta.events.register("before-send.lambda.Invoke", lose)
+    with pytest.raises(TransientError, match="no answer from AWS"):
+        running.execute()
+
+    assert (len(requests), world.counts()) == (1, (1, 0))
+    assert (invoker.meta.region_name, invoker.meta.config.read_timeout) == (REGION, INVOKE_SECONDS)
+    assert timedelta(seconds=2 * INVOKE_SECONDS) < LEASE  # to connect, and to read
+
+
+def test_a_task_that_is_killed_sends_no_further_event_and_gives_back_the_others(world: SmallFunctions) -> None:
+    for n in range(3):
+        world.fail({"n": n})
+    running = redrive(world, only_plan=False)
+    world.functions.meta.events.register_first("before-call.lambda.Invoke", lambda **_: running.task.on_kill())
+
+    with pytest.raises(TransientError, match="it was told to end"):
+        running.execute()
+
+    assert (len(world.sent), world.counts()) == (1, (2, 0))
+    redrive(world).task.on_kill()  # before it has begun
+
+
+@pytest.mark.parametrize("limit", [0, "0", -1, "all", "1.5"])
+def test_a_limit_that_is_none_sends_nothing(world: SmallFunctions, limit: Any) -> None:
+    world.fail({"n": 1})
+
+    with pytest.raises(DataError, match="limit: expected a whole number above 0"):
+        redrive(world, only_plan=False, limit=limit).execute()
+
+    assert (world.sent, report(world).outcome) == ([], FAILED)
+
+
+@pytest.mark.parametrize("only_plan", ["", "None", "nein", "{{ params.dry_run }}", None])
+def test_a_dry_run_that_is_not_clearly_off_is_on(world: SmallFunctions, table: str, only_plan: Any) -> None:
+    world.create()
+    world.fail({"n": 1})
+
+    redrive(world, only_plan=only_plan).execute()
+    assert settings(world, only_plan=only_plan).execute()["written"] is False
+    with pytest.raises(AirflowSkipException):
+        set_up(ClaimsTableCreateOperator, table, only_plan=only_plan).execute()
+
+    assert world.sent == []
+    assert table not in world.dynamodb.list_tables()["TableNames"]
+
+
 @pytest.mark.parametrize(
     ("value", "expected"), [(True, True), ("True", True), ("1", True), (False, False), ("", False), ("None", False)]
 )
 def test_a_flag_may_come_through_a_template(value: Any, expected: bool) -> None:
     assert is_true(value) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(False, True), ("False", True), ("0", True), (True, False), ("", False), ("None", False)]
+)
+def test_what_is_not_understood_is_not_false_either(value: Any, expected: bool) -> None:
+    assert is_false(value) is expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, None), ("", None), ("None", None), ("3", 3), (3, 3)])
+def test_a_limit_may_come_through_a_template(value: Any, expected: int | None) -> None:
+    assert as_limit(value) == expected
 
 
 def test_a_list_may_come_through_a_template() -> None:

@@ -2,7 +2,10 @@
 
 One pass over the queue. A message is deleted only after Lambda has taken the event, so a process that dies loses nothing; what it held
 comes back to the queue when the time is over. A claim of each record keeps two passes, and the two copies that SQS may deliver, from
-sending it twice; a pass that dies between the invocation and its record leaves the one case in which an event is sent again.
+sending it at the same time and from sending what is known to be sent.
+
+An event may be sent twice all the same: when the process dies after Lambda's answer, when that answer is lost, or when the note of it
+could not be written. The function's own claim makes it one effect.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
@@ -22,13 +26,17 @@ from searchops.core.functions.queue import FailedEventQueue, Message
 from searchops.core.functions.service import classified, code_of, words_of
 from searchops.core.idempotency.errors import FailedBefore, InProgress, NotJson, PayloadMismatch
 from searchops.core.idempotency.guard import Claim, Completed, Guard
-from searchops.core.idempotency.model import Status
+from searchops.core.idempotency.model import Record, Status
 from searchops.core.idempotency.objects import claim_key
 from searchops.core.object_events import read as read_object_events
 
 KEEP = timedelta(days=15)
 """How long it is remembered that a record was sent: longer than SQS keeps a message (14 days)."""
 MOST_NAMED = 3
+COUNT_LAG_SECONDS = 60
+"""SQS developer guide, "Monitoring Amazon SQS": its counts of messages are right a minute after the last change."""
+CLOCKS_APART = timedelta(seconds=5)
+"""A lease of the function is written by its clock and read by ours."""
 
 _HOLD_SECONDS_A_MESSAGE = 0.5
 _LEAST_HOLD_SECONDS, _MOST_HOLD_SECONDS = 120, 6 * 3600
@@ -111,15 +119,15 @@ class Outcome:
     """What a pass found and did, without anything of the events themselves.
 
     :param unreadable: messages that are kept, by what is wrong with them
-    :param elsewhere: messages that another reader held when the pass began; approximate
-    :param through: every message that could be had was looked at
+    :param elsewhere: messages that another reader holds; approximate
+    :param cut_short: why not every message that could be had was looked at; empty when each was
     """
 
     queue: str
     groups: dict[str, Group] = field(default_factory=dict)
     unreadable: Counter[str] = field(default_factory=Counter)
     elsewhere: int = 0
-    through: bool = True
+    cut_short: str = ""
 
     def add(self, event: FailedEvent, fate: Fate) -> None:
         self.groups.setdefault(event.error, Group(event.error)).add(event, fate)
@@ -132,13 +140,16 @@ class Outcome:
         """For a report: the largest groups first."""
         groups = sorted(self.groups.values(), key=lambda group: -group.count)
         of_groups = {group.error: str(group).removeprefix(f"{group.error}: ") for group in groups}
-        return {"Queue": self.queue, "Unreadable": self.unreadable.total(), "Held by another reader": self.elsewhere, **of_groups}
+        looked_at = {"Looked at": f"not all messages: {self.cut_short}"} if self.cut_short else {}
+        counts = {"Unreadable": self.unreadable.total(), "Held by another reader": self.elsewhere}
+        return {"Queue": self.queue, **looked_at, **counts, **of_groups}
 
     @property
     def title(self) -> str:
         total = sum(group.count for group in self.groups.values())
         fates = [f"{count} {fate.value}" for fate in Fate if (count := self.count(fate))]
-        return f"{total} failed events{': ' if fates else ''}{', '.join(fates)}; {self.unreadable.total()} unreadable messages"
+        found = f"{total} failed events{': ' if fates else ''}{', '.join(fates)}; {self.unreadable.total()} unreadable messages"
+        return f"{found}; not all messages were looked at: {self.cut_short}" if self.cut_short else found
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -156,16 +167,17 @@ class Outcome:
             ],
             "unreadable": dict(self.unreadable),
             "held_by_another_reader": self.elsewhere,
+            "cut_short": self.cut_short,
         }
 
     def problem(self) -> SearchOpsError | None:
         """Why the pass has not done what it was asked for, if it has not."""
         waiting = self.count(Fate.IN_PROGRESS)
-        if waiting or self.elsewhere or not self.through:
+        if waiting or self.elsewhere or self.cut_short:
             return TransientError(
-                f"not all of {self.queue} could be looked at: {self.elsewhere} messages are held by another reader (a try that was killed, "
-                f"or another run), {waiting} events are being sent by another{'' if self.through else ', and the time was over'}; "
-                "what was sent stays sent: run again",
+                f"not all of {self.queue} could be sent: {self.elsewhere} messages are held by another reader (a try that was killed, "
+                f"or another run), {waiting} events are in progress (another run sends them, or the function has a claim whose lease "
+                f"has not ended){f', and {self.cut_short}' if self.cut_short else ''}; what was sent stays sent: run again",
                 facts=self.facts,
             )
         needing, refused = self.count(Fate.NEEDS_RESET), self.count(Fate.REFUSED)
@@ -185,10 +197,10 @@ class _PayloadRefused(DataError):
 class Redrive:
     """Passes over the failed events of one function.
 
-    :param client: boto3's ``lambda`` client
+    :param client: boto3's ``lambda`` client; one that does not repeat Invoke by itself, and gives up before a claim's lease ends
     :param guard: claims of the records, by request id
-    :param events: claims that the function itself keeps, and their keys for a payload; a key that failed for good there would be
-        refused by the function again, without a trace in the queue
+    :param events: claims that the function itself keeps, and their keys for a payload. A key that failed for good there would be
+        refused by the function again, and one whose lease has not ended be answered as a duplicate, both without a trace in the queue
     """
 
     def __init__(
@@ -200,6 +212,7 @@ class Redrive:
         function: str,
         events: tuple[Guard, Callable[[Any], Sequence[str]]] | None = None,
         least_hold_seconds: int = _LEAST_HOLD_SECONDS,
+        count_lag_seconds: float = COUNT_LAG_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
@@ -208,7 +221,13 @@ class Redrive:
         self._function = function
         self._events = events
         self._least_hold = least_hold_seconds
+        self._count_lag = count_lag_seconds
         self._clock = clock
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Let a pass end after the message that it is at, and give back what it holds. Safe in a signal handler."""
+        self._stopped = True
 
     def run(self, choice: Choice) -> Outcome:
         """Look at every message once, and send what is chosen.
@@ -217,24 +236,38 @@ class Redrive:
         """
         size = self._queue.size()
         hold = min(max(self._least_hold, int(size.visible * _HOLD_SECONDS_A_MESSAGE)), _MOST_HOLD_SECONDS)
-        end = self._clock() + hold * _SHARE_OF_HOLD
-        outcome = Outcome(self._queue.arn, elsewhere=size.held, through=False)
+        began = self._clock()
+        certain = began + (self._count_lag if choice.send else 0)
+        outcome = Outcome(self._queue.arn, elsewhere=size.held)
         held: dict[str, Message] = {}
         try:
-            while self._clock() < end:
+            while not (over := self._over(began + hold * _SHARE_OF_HOLD)):
                 messages = self._queue.receive(hold)
-                if not messages:
-                    outcome.through = True
+                if not messages and self._known_elsewhere(outcome, certain):
                     break
                 new = [message for message in messages if message.id not in held]
                 held |= {message.id: message for message in messages}
                 for message in new:
+                    if self._stopped:
+                        break
                     if self._handle(message, choice, outcome):
                         self._queue.delete(message)
                         del held[message.id]
+            outcome.cut_short = over
         finally:
             self._queue.release(list(held.values()))
         return outcome
+
+    def _over(self, end: float) -> str:
+        if self._stopped:
+            return "it was told to end"
+        return "" if self._clock() < end else "its time was over"
+
+    def _known_elsewhere(self, outcome: Outcome, certain: float) -> bool:
+        """Whether it is certain by now how many messages another reader holds: the first count may be that of a run just before."""
+        if outcome.elsewhere:
+            outcome.elsewhere = min(outcome.elsewhere, self._queue.size().held)
+        return not outcome.elsewhere or self._clock() >= certain
 
     def _handle(self, message: Message, choice: Choice, outcome: Outcome) -> bool:
         """Whether the message is done with."""
@@ -260,19 +293,28 @@ class Redrive:
         if isinstance(claim, Completed):
             return Fate.SENT_BEFORE
         try:
-            # Only a DataError is recorded for good, and that is none of the event's own: what ends the pass lets the key go.
-            with claim:
-                if not self._function_may_try(event, reset):
+            with ExitStack() as until_taken:
+                # Only a DataError is recorded for good, and that is none of the event's own: what ends the pass lets the key go.
+                until_taken.enter_context(claim)
+                if fate := self._fate_in_function(event, reset):
                     claim.release()
-                    return Fate.NEEDS_RESET
+                    return fate
                 self._invoke(event)
-                claim.complete({"sent": True})
+                until_taken.pop_all()  # Lambda has the event: whatever comes now, nobody else is to send it
         except _PayloadRefused:
             return Fate.REFUSED
         except _Stopped as stopped:
             raise stopped.error from stopped.error.__cause__
         log.info("Sent again: request %s, %s", event.request_id, event.error)
+        self._note(claim)
         return Fate.SENT
+
+    def _note(self, claim: Claim) -> None:
+        """Never raises: Lambda has the event, so its message goes, which leaves the note to a second copy alone."""
+        try:
+            claim.complete({"sent": True})
+        except SearchOpsError as error:
+            log.warning("Request %s was sent, which could not be noted: %s (%s)", claim.key, error, error.reason)
 
     def _claim(self, event: FailedEvent, reset: bool) -> Claim | Completed:
         try:
@@ -283,17 +325,21 @@ class Redrive:
         self._guard.reset(event.request_id)
         return self._guard.claim(event.request_id, payload=event.payload)
 
-    def _function_may_try(self, event: FailedEvent, reset: bool) -> bool:
+    def _fate_in_function(self, event: FailedEvent, reset: bool) -> Fate | None:
+        """What keeps the function from trying the event; None when nothing does."""
         if self._events is None:
-            return True
+            return None
         guard, keys_of = self._events
         try:
-            failed = [key for key in keys_of(event.payload) if _failed(guard, key)]
+            records = {key: record for key in keys_of(event.payload) if (record := guard.look(key))}
+            if any(map(_leased, records.values())):
+                return Fate.IN_PROGRESS
+            failed = [key for key, record in records.items() if record.status is Status.FAILED_PERMANENT]
             for key in failed if reset else ():
                 guard.reset(key)
         except DataError as error:
             raise _Stopped(error) from error
-        return reset or not failed
+        return Fate.NEEDS_RESET if failed and not reset else None
 
     def _invoke(self, event: FailedEvent) -> None:
         qualifier = {"Qualifier": event.qualifier} if event.qualifier else {}
@@ -322,9 +368,8 @@ def object_keys(payload: Any) -> list[str]:
         return []
 
 
-def _failed(guard: Guard, key: str) -> bool:
-    record = guard.look(key)
-    return record is not None and record.status is Status.FAILED_PERMANENT
+def _leased(record: Record) -> bool:
+    return record.leased(int((time.time() - CLOCKS_APART.total_seconds()) * 1000))
 
 
 def not_found(choice: Choice, outcome: Outcome) -> Mapping[str, str]:

@@ -8,12 +8,14 @@ from typing import Any
 
 from searchops.core.errors import DataError, SearchOpsError, TransientError, classify_client_error
 from searchops.core.functions.settings import (
+    IN_PROGRESS,
     SETTINGS,
     Change,
     Kind,
     Policy,
     Settings,
     differences,
+    duplicate_finding,
     lease_finding,
     loss_finding,
     merge,
@@ -85,13 +87,18 @@ class RetrySettings:
 
         :raises DataError: there is no such function, mapping or destination queue, or it may not be read
         """
-        timeout = self._timeout_seconds()
+        function = self._function()
+        timeout = int(function["Timeout"])
         findings = lease_finding(self.policy, timeout)
         if self.policy.on_failure and ":sqs:" in self.policy.on_failure:
             self._attribute(self.policy.on_failure, "QueueArn", "on_failure")
         if self.policy.kind is Kind.ASYNCHRONOUS:
             target = self._target("asynchronous invocation", None, self._asynchronous())
-            return Found((target,), (*findings, *loss_finding(self.policy, target.settings)))
+            dead_letters = bool(function.get("DeadLetterConfig", {}).get("TargetArn"))
+            in_progress = function.get("Environment", {}).get("Variables", {}).get(IN_PROGRESS, "")
+            findings += loss_finding(self.policy, target.settings, dead_letters=dead_letters)
+            findings += duplicate_finding(self.policy, target.settings, in_progress)
+            return Found((target,), tuple(findings))
         targets = []
         for mapping in self._mappings():
             targets.append(self._target(f"mapping of {mapping['EventSourceArn']}", mapping["UUID"], mapping))
@@ -125,9 +132,9 @@ class RetrySettings:
         merged = merge(current, wanted(self.policy, current))
         return Target(name, uuid, differences(current, merged), merged)
 
-    def _timeout_seconds(self) -> int:
+    def _function(self) -> Mapping[str, Any]:
         try:
-            found = self._client.get_function_configuration(**self._qualified())
+            return self._client.get_function_configuration(**self._qualified())  # type: ignore[no-any-return]
         except Exception as error:
             if code_of(error) == "ResourceNotFoundException":
                 raise DataError(
@@ -136,7 +143,6 @@ class RetrySettings:
                     reason=words_of(error),
                 ) from error
             raise classified(error) from error
-        return int(found["Timeout"])
 
     def _asynchronous(self) -> Mapping[str, Any]:
         """Empty for a function that nobody has configured: AWS's defaults count."""

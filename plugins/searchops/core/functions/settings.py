@@ -14,6 +14,10 @@ from typing import Any, TypeAlias
 Settings: TypeAlias = Mapping[str, Any]
 
 BATCH_FAILURES = "ReportBatchItemFailures"
+IN_PROGRESS = "SEARCHOPS_IN_PROGRESS"
+"""Environment variable of include/lambda/object_once: ``retry`` fails the duplicate of an event that is in progress."""
+LAMBDAS_RETRIES = 2
+"""Of an asynchronous invocation for which nobody has set them: Lambda API reference, PutFunctionEventInvokeConfig."""
 VISIBILITY_FACTOR = 6
 """Lambda developer guide, "Creating and configuring an Amazon SQS event source mapping": visibility time-out of the queue."""
 
@@ -42,7 +46,10 @@ SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What somebody wants of a function; None: as it is. Ages and the lease in seconds."""
+    """What somebody wants of a function; None: as it is. Ages and the lease in seconds.
+
+    :param claims: the function claims its events, and tells duplicates by it
+    """
 
     function: str
     kind: Kind
@@ -54,6 +61,7 @@ class Policy:
     bisect: bool | None = None
     report_batch_item_failures: bool | None = None
     lease: float | None = None
+    claims: bool = False
 
     @property
     def name(self) -> str:
@@ -132,13 +140,36 @@ def lease_finding(policy: Policy, timeout_seconds: int) -> list[str]:
     ]
 
 
-def loss_finding(policy: Policy, settings: Settings) -> list[str]:
-    """``settings`` as they are to be."""
-    if settings.get("MaximumRetryAttempts") != 0 or (settings.get("DestinationConfig") or {}).get("OnFailure", {}).get(
-        "Destination"
-    ):
+def loss_finding(policy: Policy, settings: Settings, *, dead_letters: bool = False) -> list[str]:
+    """
+    :param settings: as they are to be
+    :param dead_letters: the function has a dead-letter queue
+    """
+    if dead_letters or (settings.get("DestinationConfig") or {}).get("OnFailure", {}).get("Destination"):
         return []
-    return [f"{policy.name} is never tried again and has no on-failure destination: an event during which it dies is lost"]
+    retries = _retries(settings)
+    tries = f"is tried again {'once' if retries == 1 else 'twice'} only" if retries else "is never tried again"
+    return [f"{policy.name} {tries} and has no on-failure destination: an event on which it fails or dies that often is lost"]
+
+
+def duplicate_finding(policy: Policy, settings: Settings, in_progress: str) -> list[str]:
+    """
+    :param settings: as they are to be
+    :param in_progress: what the function's environment says of duplicates (``IN_PROGRESS``)
+    """
+    retries = _retries(settings)
+    if not policy.claims or not retries or in_progress == "retry":
+        return []
+    return [
+        f"{policy.name} claims its events and Lambda tries {retries} times again: a try that finds the claim of one that died is answered "
+        f"as a duplicate, with success, and the event is lost; expected {IN_PROGRESS}=retry in its environment, found "
+        f"{repr(in_progress) if in_progress else 'none'}; or set retries to 0"
+    ]
+
+
+def _retries(settings: Settings) -> int:
+    retries = settings.get("MaximumRetryAttempts")
+    return LAMBDAS_RETRIES if retries is None else int(retries)
 
 
 def visibility_finding(

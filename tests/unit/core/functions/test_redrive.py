@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +15,10 @@ from hypothesis import strategies as st
 
 from searchops.core.errors import DataError, TransientError
 from searchops.core.functions.queue import FailedEventQueue
-from searchops.core.functions.redrive import Choice, Fate, Outcome, Redrive, not_found, object_keys
+from searchops.core.functions.redrive import CLOCKS_APART, Choice, Fate, Outcome, Redrive, not_found, object_keys
 from searchops.core.idempotency.errors import TableMissing
-from searchops.core.idempotency.guard import Claim, Guard
+from searchops.core.idempotency.guard import LEASE, Claim, Guard
+from searchops.core.idempotency.model import Status
 from tests.unit.small_functions import TABLE, SmallFunctions
 
 ALL = Choice()
@@ -28,7 +31,8 @@ def guard(world: SmallFunctions, namespace: str = "", **options: Any) -> Guard:
 
 def redrive(world: SmallFunctions, **options: Any) -> Redrive:
     queue = FailedEventQueue(world.sqs, world.queue)
-    return Redrive(queue, world.functions, **{"guard": guard(world), "function": world.name, **options})
+    given = {"guard": guard(world), "function": world.name, "count_lag_seconds": 0.2, **options}
+    return Redrive(queue, world.functions, **given)
 
 
 def fates(outcome: Outcome) -> dict[str, dict[str, int]]:
@@ -227,6 +231,118 @@ def test_what_failed_for_good_in_the_function_itself_needs_a_reset(world: SmallF
     assert isinstance(of_function.claim(key, {}), Claim)
 
 
+@pytest.mark.parametrize("choice", [ALL, Choice(reset=True)])
+def test_an_event_whose_claim_of_the_function_still_runs_is_kept_and_sent_after_the_lease(
+    world: SmallFunctions, choice: Choice
+) -> None:
+    events = (guard(world, world.name), object_keys)
+    seconds_ago = LEASE.total_seconds() + CLOCKS_APART.total_seconds() - 1  # the lease has ended by our clock alone
+    payloads = {"now": notification("now"), "just": notification("just"), "long ago": notification("long ago")}
+    for (name, payload), ago in zip(payloads.items(), (0, seconds_ago, seconds_ago + 60), strict=True):
+        dead = guard(world, world.name, clock=lambda ago=ago: time.time() - ago)
+        assert isinstance(dead.claim(*object_keys(payload), {}), Claim), name
+        world.fail(payload)
+
+    outcome = redrive(world, events=events).run(choice)
+
+    assert fates(outcome) == {"RetriesExhausted: ValueError": {"in progress": 2, "sent": 1}}
+    assert world.payloads == [payloads["long ago"]]
+    assert isinstance(outcome.problem(), TransientError)
+    assert "the function has a claim whose lease has not ended" in str(outcome.problem())
+    assert world.counts() == (2, 0)
+
+
+def refuse_when_sent(world: SmallFunctions, error: type[BaseException] | None = None) -> None:
+    """From the first invocation on the table of claims refuses every write, or the process dies before it."""
+
+    def refuse(**_: Any) -> Any:
+        if world.sent and error:
+            raise error
+        answer = {"Error": {"Code": "AccessDeniedException", "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+        return (SimpleNamespace(status_code=400), answer) if world.sent else None
+
+    world.dynamodb.meta.events.register("before-call.dynamodb.UpdateItem", refuse)
+
+
+def test_an_event_that_lambda_has_taken_leaves_the_queue_though_that_could_not_be_noted(
+    world: SmallFunctions, caplog: pytest.LogCaptureFixture
+) -> None:
+    request_id = world.fail({"n": 1})
+    refuse_when_sent(world)
+
+    outcome = redrive(world).run(ALL)
+
+    assert (outcome.count(Fate.SENT), outcome.problem(), world.left()) == (1, None, 0)
+    assert f"Request {request_id} was sent, which could not be noted" in caplog.text
+    record = guard(world).look(request_id)
+    assert record
+    assert record.status is Status.IN_PROGRESS
+
+
+def test_a_claim_is_not_let_go_once_lambda_has_taken_the_event(world: SmallFunctions) -> None:
+    request_id = world.fail({"n": 1})
+    refuse_when_sent(world, Died)
+
+    with pytest.raises(Died):
+        redrive(world).run(ALL)
+
+    record = guard(world).look(request_id)
+    assert record
+    assert record.status is Status.IN_PROGRESS
+
+
+def test_a_pass_that_is_told_to_end_gives_back_what_it_has_not_sent(world: SmallFunctions) -> None:
+    for n in range(5):
+        world.fail({"n": n})
+    running = redrive(world)
+    world.functions.meta.events.register_first("before-call.lambda.Invoke", lambda **_: running.stop())
+
+    outcome = running.run(ALL)
+
+    assert (len(world.sent), world.counts()) == (1, (4, 0))
+    assert outcome.as_json()["cut_short"] == "it was told to end"
+    assert isinstance(outcome.problem(), TransientError)
+
+
+def test_a_look_that_ran_out_of_time_says_that_it_has_not_seen_all(world: SmallFunctions) -> None:
+    for n in range(15):
+        world.fail({"n": n})
+    now = iter([0.0, 0.0, 97.0])
+
+    outcome = redrive(world, clock=lambda: next(now)).run(LOOK)
+
+    assert outcome.title.startswith("10 failed events")
+    assert "not all messages were looked at: its time was over" in outcome.title
+    assert outcome.facts["Looked at"] == "not all messages: its time was over"
+    assert "Looked at" not in redrive(world).run(LOOK).facts
+
+
+def late_counts(world: SmallFunctions, *held: int) -> None:
+    """Let SQS count late: so many messages held, first to last."""
+    counts = iter(held)
+
+    def count(parsed: dict[str, Any], **_: Any) -> None:
+        if (late := next(counts, None)) is not None:
+            parsed["Attributes"]["ApproximateNumberOfMessagesNotVisible"] = str(late)
+
+    world.sqs.meta.events.register("after-call.sqs.GetQueueAttributes", count)
+
+
+def test_a_run_right_after_another_is_not_misled_by_a_count_that_is_late(world: SmallFunctions) -> None:
+    world.fail({"n": 1})
+    late_counts(world, 3, 3, 3, 0)
+
+    outcome = redrive(world, count_lag_seconds=60).run(ALL)
+
+    assert (outcome.count(Fate.SENT), outcome.elsewhere, outcome.problem()) == (1, 0, None)
+
+
+def test_a_look_does_not_wait_for_a_count_that_is_late(world: SmallFunctions) -> None:
+    late_counts(world, *[3] * 100)
+
+    assert redrive(world, count_lag_seconds=60).run(LOOK).elsewhere == 3
+
+
 def test_messages_that_another_reader_holds_make_the_run_wait_for_them(world: SmallFunctions) -> None:
     world.fail({"n": 1})
     world.sqs.receive_message(QueueUrl=world.queue_url, VisibilityTimeout=600)
@@ -244,7 +360,7 @@ def test_a_pass_ends_before_what_it_holds_comes_back(world: SmallFunctions) -> N
 
     outcome = redrive(world, clock=lambda: next(now)).run(ALL)
 
-    assert (outcome.through, len(world.sent), world.counts()) == (False, 20, (5, 0))
+    assert (outcome.cut_short, len(world.sent), world.counts()) == ("its time was over", 20, (5, 0))
     assert isinstance(outcome.problem(), TransientError)
 
 

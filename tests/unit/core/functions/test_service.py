@@ -83,6 +83,30 @@ def test_findings_stop_nothing(world: SmallFunctions) -> None:
     assert write(found)
 
 
+def test_what_the_function_itself_is_set_to_silences_what_it_answers(world: SmallFunctions) -> None:
+    world.create()
+    found = settings(world, retries=1, claims=True)
+
+    assert [
+        "no on-failure destination" in finding or "SEARCHOPS_IN_PROGRESS" in finding for finding in found.look().findings
+    ] == [
+        True,
+        True,
+    ]
+    world.functions.update_function_configuration(
+        FunctionName=world.name,
+        Environment={"Variables": {"SEARCHOPS_IN_PROGRESS": "retry"}},
+    )
+    (left,) = found.look().findings
+    assert "no on-failure destination" in left
+
+    def keep_dead_letters(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["DeadLetterConfig"] = {"TargetArn": world.queue}  # moto forgets it
+
+    world.functions.meta.events.register("after-call.lambda.GetFunctionConfiguration", keep_dead_letters)
+    assert found.look().findings == ()
+
+
 def test_a_function_that_does_not_exist_is_told_apart_from_one_that_nobody_has_configured(world: SmallFunctions) -> None:
     with pytest.raises(DataError, match=f"there is no function {world.name} in this account"):
         settings(world, retries=0).look()

@@ -13,6 +13,7 @@ from searchops.core.functions.settings import (
     Kind,
     Policy,
     differences,
+    duplicate_finding,
     lease_finding,
     loss_finding,
     merge,
@@ -155,12 +156,35 @@ def test_a_visibility_time_out_shorter_than_six_times_the_functions_is_told(
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"MaximumRetryAttempts": 0}, True),
-        ({"MaximumRetryAttempts": 0, "DestinationConfig": {"OnSuccess": {"Destination": "x"}}}, True),
-        ({"MaximumRetryAttempts": 0, "DestinationConfig": {"OnFailure": {"Destination": QUEUE}}}, False),
-        ({"MaximumRetryAttempts": 1}, False),
-        ({}, False),
+        ({"MaximumRetryAttempts": 0}, "f is never tried again"),
+        ({"MaximumRetryAttempts": 0, "DestinationConfig": {"OnSuccess": {"Destination": "x"}}}, "f is never tried again"),
+        ({"MaximumRetryAttempts": 0, "DestinationConfig": {"OnFailure": {"Destination": QUEUE}}}, ""),
+        ({"MaximumRetryAttempts": 1}, "f is tried again once only"),
+        ({"MaximumRetryAttempts": 2, "DestinationConfig": {"OnFailure": {"Destination": QUEUE}}}, ""),
+        ({}, "f is tried again twice only"),
     ],
 )
-def test_no_retries_without_a_destination_is_told(settings: dict[str, Any], told: bool) -> None:
-    assert bool(loss_finding(Policy("f", Kind.ASYNCHRONOUS), settings)) is told
+def test_a_function_without_a_destination_loses_events_and_is_told_so(settings: dict[str, Any], told: str) -> None:
+    found = loss_finding(Policy("f", Kind.ASYNCHRONOUS), settings)
+
+    assert [finding.partition(" and ")[0] for finding in found] == ([told] if told else [])
+    assert loss_finding(Policy("f", Kind.ASYNCHRONOUS), settings, dead_letters=True) == []
+
+
+@pytest.mark.parametrize(
+    ("claims", "settings", "in_progress", "told"),
+    [
+        (True, {"MaximumRetryAttempts": 1}, "", "found none"),
+        (True, {}, "success", "found 'success'"),
+        (True, {}, "retry", ""),
+        (True, {"MaximumRetryAttempts": 0}, "", ""),
+        (False, {"MaximumRetryAttempts": 2}, "", ""),
+    ],
+)
+def test_a_function_that_claims_and_is_tried_again_needs_to_fail_duplicates(
+    claims: bool, settings: dict[str, Any], in_progress: str, told: str
+) -> None:
+    found = duplicate_finding(Policy("f", Kind.ASYNCHRONOUS, claims=claims), settings, in_progress)
+
+    assert bool(found) is bool(told)
+    assert not told or (told in found[0] and "SEARCHOPS_IN_PROGRESS=retry" in found[0])
