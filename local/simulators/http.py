@@ -37,7 +37,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-HOST = os.environ.get("SEARCHOPS_SIMULATOR_HOST", "127.0.0.1")
+_LOOPBACK = "127.0.0.1"
+HOST = os.environ.get("SEARCHOPS_SIMULATOR_HOST", _LOOPBACK)
 """Loopback, but in a container that publishes no port (docker-compose.yaml)."""
 
 
@@ -211,6 +212,13 @@ class Application:
         return json_response({})
 
 
+def _foreign(headers: Mapping[str, str]) -> str:
+    """What is no name of this machine in a request: a web page in its browser sends one. Empty for a client of ours."""
+    host, origin = headers.get("host", _LOOPBACK), headers.get("origin", f"http://{_LOOPBACK}")
+    names = {host: urlsplit(f"//{host}").hostname, origin: urlsplit(origin).hostname}
+    return ", ".join(found for found, name in names.items() if name not in (_LOOPBACK, "localhost"))
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -220,6 +228,9 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
+        if HOST == _LOOPBACK and (found := _foreign(headers)):
+            self._write(json_response({"message": f"{self.server.application.name}: {found} has no business here"}, 403))
+            return
         request = Request(self.command, unquote(url.path), parse_qs(url.query, keep_blank_values=True), headers, body)
         try:
             self._write(self.server.application(request))

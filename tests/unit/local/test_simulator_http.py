@@ -97,3 +97,21 @@ def test_one_connection_serves_many_requests(server):
         assert json.loads(response.read()) == {"status": "ok", "name": "sample"}
         assert not response.will_close
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "rebound.example:80"}, {"Origin": "https://page.example"}, {"Origin": "null"}]
+)
+def test_a_web_page_that_is_led_here_is_refused(server, headers):
+    """A browser sends the page's origin, and after a change of the name's address the page's own name as host."""
+    answer = requests.get(f"{server.url}/_control/calls", headers=headers, timeout=5)
+
+    assert answer.status_code == 403
+    assert server.application.log.calls() == []
+
+
+def test_a_client_of_this_machine_may_name_it_either_way(server):
+    port = server.url.rpartition(":")[2]
+    for name in ("127.0.0.1", "localhost"):
+        headers = {"Host": f"{name}:{port}", "Origin": f"http://{name}:{port}"}
+        assert requests.get(f"{server.url}/_control/health", headers=headers, timeout=5).status_code == 200
