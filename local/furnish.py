@@ -1,6 +1,7 @@
 """``python -m local.furnish``: make on the stand-ins what ``include/searchops.yaml`` names, for docker-compose.yaml. Safe to repeat.
 
-A bucket, the packages as somebody uploaded them by hand, the domain with its associations, the index with no documents.
+A bucket, the packages as somebody uploaded them by hand, the domain with its associations, the index with no documents, the Lambda
+function and the queue of its failed events. Not the table of claims, which the DAG searchops_setup makes.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import runpy
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +27,8 @@ DOMAIN, INDEX, ALIAS = "products-search", "products-1", "products"
 BUCKET, UPSTREAM = "example-searchops", "example-upstream"
 # By the name in the index body: the name in AWS, in the order that gives the ids of the inventory.
 PACKAGES = {"user-dictionary": "products-user-dictionary", "synonyms": "products-synonyms"}
+FUNCTION, FAILED_EVENTS, NAMESPACE = "example-object-once", "object-once-failed", "object-once"
+RETENTION_SECONDS = 14 * 24 * 3600  # as long as SQS keeps a message at most
 WAIT_SECONDS = 120.0
 
 
@@ -41,6 +46,40 @@ def furnish(packages_url: str, opensearch_url: str) -> None:
     if not node.indices.exists(index=INDEX):
         body = _Body((INCLUDE / "indexes" / "products.json").read_text(encoding="utf-8")).substitute(ids)
         node.indices.create(index=INDEX, body={**json.loads(body), "aliases": {ALIAS: {}}})
+    furnish_function(boto3.client)
+
+
+def furnish_function(client: Callable[[str], Any]) -> None:
+    """Deploy the function of the inventory with the queue of its failed events, as a deployment would; its retry settings are Lambda's own.
+
+    :param client: makes a boto3 client by the name of the service
+    """
+    lambda_, iam = client("lambda"), client("iam")
+    client("sqs").create_queue(QueueName=FAILED_EVENTS, Attributes={"MessageRetentionPeriod": str(RETENTION_SECONDS)})
+    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_role(RoleName=FUNCTION, AssumeRolePolicyDocument="{}")
+    variables = {"SEARCHOPS_NAMESPACE": NAMESPACE, "SEARCHOPS_ON_DATA_ERROR": "failure"}
+    code = _zip()
+    try:
+        lambda_.create_function(
+            FunctionName=FUNCTION,
+            Runtime="python3.13",
+            Role=iam.get_role(RoleName=FUNCTION)["Role"]["Arn"],
+            Handler="handler.handler",
+            Code={"ZipFile": code},
+            Timeout=60,
+            Environment={"Variables": variables},
+        )
+    except lambda_.exceptions.ResourceConflictException:
+        lambda_.update_function_code(FunctionName=FUNCTION, ZipFile=code)
+
+
+def _zip() -> bytes:
+    folder = INCLUDE / "lambda"
+    with tempfile.TemporaryDirectory() as directory:
+        target = Path(directory) / "object_once.zip"
+        runpy.run_path(str(folder / "build.py"))["build"](folder / "object_once", target)
+        return target.read_bytes()
 
 
 class _Body(Template):

@@ -15,6 +15,7 @@ from opensearchpy import OpenSearch
 from local.cloud import ROOT, Cloud
 from local.demo import dataset
 from local.demo.dataset import SYNONYMS, USER_DICTIONARY, Dataset, Found, Search
+from local.furnish import FAILED_EVENTS, FUNCTION, NAMESPACE, furnish_function
 from local.simulators.packages.control import PackagesControl
 from local.simulators.slack import SlackControl
 
@@ -23,7 +24,7 @@ INDEX, ALIAS, ARCHIVE_INDEX = "products-1", "products", "archive-1"
 ARCHIVE_SYNONYMS = "archive-synonyms"
 PACKAGE_IDS = {USER_DICTIONARY: "F100000001", SYNONYMS: "F100000002"}
 BUCKET = "example-searchops"
-REGION = "ap-northeast-1"
+REGION, ACCOUNT = "ap-northeast-1", "123456789012"
 SPEED = 10
 """How many times faster than AWS the simulator goes through its states; polls and retries are as much quicker."""
 
@@ -58,6 +59,14 @@ domains:
     packages: [{ARCHIVE_SYNONYMS}]
 indexes:
   {ALIAS}: {{domain: {DOMAIN}, body: include/indexes/products.json, on_search_time_use: reopen}}
+functions:
+  object-once:
+    function: {FUNCTION}
+    kind: asynchronous
+    retries: 0
+    max_event_age: 1h
+    on_failure: arn:aws:sqs:{REGION}:{ACCOUNT}:{FAILED_EVENTS}
+    namespace: {NAMESPACE}
 """
 
 BY_HAND = "# uploaded by hand\n"
@@ -151,7 +160,7 @@ class World:
         return body
 
     def furnish(self) -> None:
-        """Make what exists before the first run: bucket, domains, packages by hand, indexes with documents."""
+        """Make what exists before the first run: bucket, domains, packages by hand, indexes with documents, the function and its queue."""
         self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         for domain in (DOMAIN, ARCHIVE):
             self.packages.domain(domain, self.cloud.endpoints["opensearch"])
@@ -169,6 +178,7 @@ class World:
         dataset.load(self.node, ARCHIVE_INDEX, documents[:2_000])
         self.use(user_dictionary=0, synonyms=0)
         self.project.put(ARCHIVE_SYNONYMS, self.data.synonyms[0].content)
+        furnish_function(self.client)
 
     def use(self, **generations: int) -> None:
         """Deploy a generation of a dictionary, e.g. ``use(synonyms=1)``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from threading import Barrier
 from typing import Any
 
 from local.demo.acts import Run
+from local.demo.functions import UPLOADS
+from local.demo.world import REGION
+from local.furnish import FAILED_EVENTS, FUNCTION
 from local.simulators.slack import Fault
 from tests.system.company import Company, wait_for
 from tests.system.views import Gate
@@ -19,6 +23,7 @@ RETRIES = 3
 PATIENCE_SECONDS = 240  # for a machine that is busy with other things
 REFUSALS = 3
 KILLED = "opening what this task closed"
+REDRIVE = "failed_events_redrive_object-once"
 
 
 def failing(company: Company) -> Mapping[str, Run]:
@@ -124,4 +129,60 @@ def marked(company: Company) -> Marked:
     return Marked(in_wait, in_apply, opened, closed, company.finish(company.start("marked"), "marked"))
 
 
-STORIES: Mapping[str, Callable[[Company], Any]] = {"failing": failing, "late": late, "closing": closing, "marked": marked}
+@dataclass(frozen=True, slots=True)
+class Redriven:
+    """The runs of the DAGs on functions, in their order, and the keys of what the function left of the event."""
+
+    settings: Run
+    shown: Run
+    set_up: Run
+    sent: Run
+    effects: list[str]
+
+
+def redriven(company: Company) -> Redriven:
+    """The function that `make up` deploys gets an event before there is a table of claims."""
+    settings = run_dag(company, "lambda_retry_settings")
+    invoke_by_upload(company, "synonyms.txt", b"tower, spire\n")
+    sqs = company.client("sqs")
+    url = sqs.get_queue_url(QueueName=FAILED_EVENTS)["QueueUrl"]
+    names = ["ApproximateNumberOfMessages"]
+    wait_for(
+        lambda: sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"][names[0]] == "1", PATIENCE_SECONDS
+    )
+    shown, set_up = run_dags(company, {REDRIVE: {}, "searchops_setup": {}})
+    sent = run_dag(company, REDRIVE, dry_run=False)
+
+    def effects() -> list[str]:
+        return [row["Key"] for row in company.s3.list_objects_v2(Bucket=UPLOADS, Prefix="checks/").get("Contents", [])]
+
+    wait_for(lambda: bool(effects()), PATIENCE_SECONDS)
+    return Redriven(settings, shown, set_up, sent, effects())
+
+
+def run_dag(company: Company, dag_id: str, **conf: Any) -> Run:
+    return run_dags(company, {dag_id: conf})[0]
+
+
+def run_dags(company: Company, wanted: Mapping[str, Mapping[str, Any]]) -> list[Run]:
+    """Run them at the same time."""
+    started = {dag_id: company.airflow.trigger(dag_id, conf) for dag_id, conf in wanted.items()}
+    return [company.finish_dag(dag_id, run_id) for dag_id, run_id in started.items()]
+
+
+def invoke_by_upload(company: Company, key: str, content: bytes) -> None:
+    """Write an object and invoke the function as S3 does."""
+    company.s3.create_bucket(Bucket=UPLOADS, CreateBucketConfiguration={"LocationConstraint": REGION})
+    etag = company.s3.put_object(Bucket=UPLOADS, Key=key, Body=content)["ETag"].strip('"')
+    s3 = {"bucket": {"name": UPLOADS}, "object": {"key": key, "size": len(content), "eTag": etag, "sequencer": "0A"}}
+    event = {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3}]}
+    company.client("lambda").invoke(FunctionName=FUNCTION, InvocationType="Event", Payload=json.dumps(event).encode())
+
+
+STORIES: Mapping[str, Callable[[Company], Any]] = {
+    "failing": failing,
+    "late": late,
+    "closing": closing,
+    "marked": marked,
+    "redriven": redriven,
+}

@@ -45,3 +45,18 @@ def test_everything_that_the_shipped_inventory_names_is_there_however_often_it_i
     node = OpenSearch(next(url for url in urls if "opensearch" in url).partition("=")[2])
     tokens = node.indices.analyze(index="products", body={"analyzer": "ja_synonym_search", "text": "東京"})["tokens"]
     assert [token["token"] for token in tokens] == ["東京"]
+
+
+def test_the_function_of_the_shipped_inventory_is_there_with_its_queue_and_its_settings_are_lambdas_own(urls: list[str]) -> None:
+    main(urls)
+    main(urls)
+
+    function = load(ROOT / "include" / "searchops.yaml").functions["object-once"]
+    lambda_, sqs = boto3.client("lambda"), boto3.client("sqs")
+    found = lambda_.get_function_configuration(FunctionName=function.function)
+    url = sqs.get_queue_url(QueueName=str(function.failed_events).rpartition(":")[2])["QueueUrl"]
+    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn", "MessageRetentionPeriod"])["Attributes"]
+    assert queue == {"QueueArn": function.failed_events, "MessageRetentionPeriod": str(14 * 24 * 3600)}
+    assert found["Environment"]["Variables"]["SEARCHOPS_NAMESPACE"] == function.namespace
+    with pytest.raises(lambda_.exceptions.ResourceNotFoundException):
+        lambda_.get_function_event_invoke_config(FunctionName=function.function)
