@@ -27,6 +27,7 @@ from typing import Any
 import boto3
 import work
 
+from searchops.core.errors import DataError
 from searchops.core.idempotency.guard import Guard, lambda_lease
 from searchops.core.idempotency.objects import ObjectOnce, Sequencers
 
@@ -41,7 +42,7 @@ def _once() -> ObjectOnce:
     place: dict[str, Any] = {
         "table": setting("SEARCHOPS_CLAIMS_TABLE", "searchops-claims"),
         "namespace": setting("SEARCHOPS_NAMESPACE", "object-once"),
-        "keep": timedelta(days=float(setting("SEARCHOPS_KEEP_DAYS", "15"))),
+        "keep": timedelta(days=_days("SEARCHOPS_KEEP_DAYS", "15")),
     }
     return ObjectOnce(
         Guard(client, **place),
@@ -50,6 +51,14 @@ def _once() -> ObjectOnce:
         in_progress=setting("SEARCHOPS_IN_PROGRESS", "success"),  # type: ignore[arg-type]  # ObjectOnce looks at the value
         on_data_error=setting("SEARCHOPS_ON_DATA_ERROR", "success"),  # type: ignore[arg-type]
     )
+
+
+def _days(name: str, default: str) -> float:
+    text = os.environ.get(name, default)
+    try:
+        return float(text)
+    except ValueError:
+        raise DataError(f"{name}: expected a number of days, found {text!r}") from None
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def messages(batch: Mapping[str, Any]) -> list[Message]:
     return [_message(record) for record in batch["Records"]]
 
 
-def padded(sequencer: str) -> str:
+def padded(sequencer: str | None) -> str:
     """A sequencer in the form in which two can be compared as texts: upper case, zeros added on the right.
 
     :raises DataError: not 1 to 64 hexadecimal digits
@@ -153,7 +153,7 @@ def _event(
             raise DataError(f"an S3 event: {name}: expected a text, found {_type(value)}")
     if not bucket or not key:
         raise DataError("an S3 event: expected a bucket and a key, found an empty text")
-    sequencer = padded(object_.get("sequencer", ""))
+    sequencer = padded(object_.get("sequencer"))
     if change is Change.REMOVED and version_id and isinstance(deletion, str) and deletion in _PERMANENT:
         change = Change.VERSION_REMOVED
     version_id = None if version_id in (None, "", _NULL_VERSION) else version_id

@@ -10,7 +10,7 @@ from botocore.config import Config
 
 from local.cloud import Cloud
 from searchops.core.errors import DataError, TransientError
-from searchops.core.idempotency.errors import FailedBefore, ResultTooLarge, TableMissing
+from searchops.core.idempotency.errors import FailedBefore, ResultTooLarge, TableMissing, TableRefused
 from searchops.core.idempotency.guard import Claim, Completed, Guard
 from tests.conftest import aws_client
 from tests.integration.idempotency.faults import Requests
@@ -61,6 +61,21 @@ def test_a_missing_table_is_an_error_that_names_the_dag_that_makes_it(new_guard:
     for call in (guard.claim, guard.look, guard.reset):
         with pytest.raises(TableMissing, match=r"'claims-of-nobody' does not exist .* run the DAG searchops_setup"):
             call("k")
+
+
+def test_a_table_of_another_kind_is_one_error_that_names_it_and_the_dag_that_looks(guard: Guard, dynamodb: Any):
+    dynamodb.create_table(
+        TableName="of-another-kind",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    other = Guard(dynamodb, table="of-another-kind", namespace="tests")
+
+    with pytest.raises(TableRefused, match=r"'of-another-kind' does not take .* expected id \(S\) .* searchops_setup"):
+        guard.run("k", lambda claim: other.claim("k"))
+
+    assert guard.run("k", lambda claim: claim.attempt) == 2
 
 
 @pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"])

@@ -107,6 +107,12 @@ def classified(error: Exception, table: str, operation: str) -> SearchOpsError:
             f"the table of claims {table!r}: the role or user in use is not allowed to call dynamodb:{operation} on it",
             reason=f"{code}: {words}",
         )
+    if code == "ValidationException":
+        return TableRefused(
+            f"the table of claims {table!r} does not take the request: expected id (S) as its only key: the DAG searchops_setup "
+            "tells what is there",
+            reason=f"{code}: {words}",
+        )
     known = classify_client_error(error)
     return TableRefused(str(known), reason=known.reason) if isinstance(known, DataError) else known
 
