@@ -18,9 +18,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """``sent_at``: when SQS got it, in seconds since the epoch, by its clock."""
+
     id: str
     body: str
     receipt: str
+    sent_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,17 @@ class FailedEventQueue:
         """Up to ten messages, which nobody else gets for that long; none when the queue is empty."""
         found = self._ask(
             lambda url: self._client.receive_message(
-                QueueUrl=url, MaxNumberOfMessages=MOST_AT_ONCE, VisibilityTimeout=hold_seconds, WaitTimeSeconds=WAIT_SECONDS
+                QueueUrl=url,
+                MaxNumberOfMessages=MOST_AT_ONCE,
+                VisibilityTimeout=hold_seconds,
+                WaitTimeSeconds=WAIT_SECONDS,
+                MessageSystemAttributeNames=["SentTimestamp"],
             )
         )
-        return [Message(found["MessageId"], found["Body"], found["ReceiptHandle"]) for found in found.get("Messages", ())]
+        return [
+            Message(found["MessageId"], found["Body"], found["ReceiptHandle"], int(found["Attributes"]["SentTimestamp"]) / 1000)
+            for found in found.get("Messages", ())
+        ]
 
     def delete(self, message: Message) -> None:
         self._ask(lambda url: self._client.delete_message(QueueUrl=url, ReceiptHandle=message.receipt))

@@ -66,6 +66,7 @@ class Fate(Enum):
     IN_PROGRESS = "in progress"
     NEEDS_RESET = "needs a reset"
     REFUSED = "refused by Lambda"
+    CAME_SINCE = "came during this run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,7 @@ class Redrive:
         least_hold_seconds: int = _LEAST_HOLD_SECONDS,
         count_lag_seconds: float = COUNT_LAG_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._queue = queue
         self._client = client
@@ -223,6 +225,8 @@ class Redrive:
         self._least_hold = least_hold_seconds
         self._count_lag = count_lag_seconds
         self._clock = clock
+        self._wall_clock = wall_clock
+        self._began_at = 0.0
         self._stopped = False
 
     def stop(self) -> None:
@@ -236,6 +240,7 @@ class Redrive:
         """
         size = self._queue.size()
         hold = min(max(self._least_hold, int(size.visible * _HOLD_SECONDS_A_MESSAGE)), _MOST_HOLD_SECONDS)
+        self._began_at = self._wall_clock()
         began = self._clock()
         certain = began + (self._count_lag if choice.send else 0)
         outcome = Outcome(self._queue.arn, elsewhere=size.held)
@@ -273,6 +278,10 @@ class Redrive:
         """Whether the message is done with."""
         try:
             event = read(message.body, self._function)
+            if message.sent_at >= self._began_at:
+                # A function that still fails gives back in seconds what it was sent: one pass sends an event once.
+                outcome.add(event, Fate.CAME_SINCE)
+                return False
             chosen = choice.takes(event, outcome.count(Fate.SENT))
             fate = self._send(event, choice.reset) if chosen else Fate.NOT_CHOSEN
         except (Unreadable, NotJson, PayloadMismatch) as error:

@@ -52,6 +52,33 @@ def test_a_look_shows_the_groups_and_leaves_every_message_to_be_had(world: Small
     assert world.counts() == (13, 0)
 
 
+def test_a_function_that_fails_at_once_again_is_sent_each_event_once_a_pass(world: SmallFunctions) -> None:
+    for n in range(3):
+        world.fail({"n": n})
+    time.sleep(0.002)  # SQS tells milliseconds
+    take = world.functions.invoke
+
+    def fail_again(**request: Any) -> Any:
+        world.fail(json.loads(request["Payload"]), error="KeyError")
+        return take(**request)
+
+    outcome = Redrive(
+        FailedEventQueue(world.sqs, world.queue),
+        SimpleNamespace(invoke=fail_again),
+        guard(world),
+        function=world.name,
+        count_lag_seconds=0.2,
+    ).run(ALL)
+
+    assert fates(outcome) == {
+        "RetriesExhausted: ValueError": {"sent": 3},
+        "RetriesExhausted: KeyError": {"came during this run": 3},
+    }
+    assert outcome.problem() is None
+    assert len(world.sent) == 3
+    assert world.counts() == (3, 0)
+
+
 def test_every_failed_event_is_sent_once_with_its_payload_and_leaves_the_queue(world: SmallFunctions) -> None:
     payloads = [{"n": n, "text": "東京"} for n in range(25)]
     for payload in payloads:
