@@ -78,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     mistakes = [*inventory.errors, *(inventory.missing_files() if arguments.command == "check" else [])]
     if mistakes:
         print(*mistakes, sep="\n", file=sys.stderr)
+        if path.resolve() != (project_root() / inventory.file).resolve():
+            print(f"({inventory.file} is {path})", file=sys.stderr)
         return 1
     if arguments.command == "pools":
         _write(_json(pools(inventory)), arguments.output or str(path.parent / "pools.json"))

@@ -381,11 +381,10 @@ class FunctionEntry(Model):
 def _foreign_settings(entry: FunctionEntry) -> list[str]:
     some = {name for names in SETTINGS.values() for name in names}
     foreign = sorted(name for name in some.difference(SETTINGS[entry.kind]) if getattr(entry, name) is not None)
-    return (
-        [f'{", ".join(foreign)} has no part in kind "{entry.kind}", which takes {", ".join(SETTINGS[entry.kind])}']
-        if foreign
-        else []
-    )
+    if not foreign:
+        return []
+    have = "has" if len(foreign) == 1 else "have"
+    return [f'{", ".join(foreign)} {have} no part in kind "{entry.kind}", which takes {", ".join(SETTINGS[entry.kind])}']
 
 
 def _limit_problems(entry: FunctionEntry) -> list[str]:

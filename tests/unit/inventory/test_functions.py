@@ -77,7 +77,7 @@ def test_each_kind_takes_its_own_settings(kind: str, fields: dict[str, Any]) -> 
         ("stream", {"on_failure": "arn:aws:lambda:ap-northeast-1:123456789012:function:f"}, "is the ARN of sqs, sns, s3"),
         ("stream", {"source": QUEUE}, 'does not go with kind "stream"'),
         ("sqs", {"source": STREAM}, 'does not go with kind "sqs"'),
-        ("sqs", {"retries": 0, "on_failure": QUEUE}, 'on_failure, retries has no part in kind "sqs"'),
+        ("sqs", {"retries": 0, "on_failure": QUEUE}, 'on_failure, retries have no part in kind "sqs"'),
         ("stream", {"namespace": "x"}, "namespace has no part"),
         ("sqs", {"retries": True}, "valid integer"),
         ("lambda", {}, "asynchronous"),

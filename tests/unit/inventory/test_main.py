@@ -55,6 +55,7 @@ def test_check_fails_with_every_mistake_and_every_missing_file(tmp_path: Path, c
     assert capsys.readouterr().err == (
         "include/searchops.yaml: packages.more.source: is missing (line 1)\n"
         f'include/searchops.yaml: packages.words.source: there is no file "include/words.txt" in {tmp_path}\n'
+        f"(include/searchops.yaml is {path})\n"
     )
     assert main(["pools", str(path)]) == 1
     assert not (path.parent / "pools.json").exists()
