@@ -99,9 +99,7 @@ def test_one_connection_serves_many_requests(server):
     connection.close()
 
 
-@pytest.mark.parametrize(
-    "headers", [{"Host": "rebound.example:80"}, {"Origin": "https://page.example"}, {"Origin": "null"}]
-)
+@pytest.mark.parametrize("headers", [{"Host": "rebound.example:80"}, {"Origin": "https://page.example"}, {"Origin": "null"}])
 def test_a_web_page_that_is_led_here_is_refused(server, headers):
     """A browser sends the page's origin, and after a change of the name's address the page's own name as host."""
     answer = requests.get(f"{server.url}/_control/calls", headers=headers, timeout=5)
