@@ -15,6 +15,7 @@ from local.cloud import Cloud
 from local.demo.world import Project
 from local.processes import get
 from tests.system.company import Company, wait_for
+from tests.system.stories import Stories
 
 
 def listens_on(process: psutil.Process) -> list[str]:
@@ -55,7 +56,9 @@ def test_the_dags_of_the_repository_load_and_their_pools_exist(airflow_cloud: Cl
     assert set(pools) <= set(airflow_cloud.airflow.pools())
 
 
-def test_a_killed_triggerer_comes_back(airflow_cloud: Cloud) -> None:
+def test_a_killed_triggerer_comes_back(airflow_cloud: Cloud, stories: Stories) -> None:
+    stories["late"].result()  # which kills it too
+
     def last_heartbeat() -> datetime:
         body = get(f"{airflow_cloud.endpoints['airflow']}/api/v2/monitor/health")
         return datetime.fromisoformat(json.loads(body or b"")["triggerer"]["latest_triggerer_heartbeat"])

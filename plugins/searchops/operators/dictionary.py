@@ -16,7 +16,7 @@ from searchops.core.errors import DataError, TransientError
 from searchops.hooks.dictionary import DomainClients, entry_of
 from searchops.inventory import Domain
 from searchops.links.dictionary import OpenSearchDomainPackagesLink, OpenSearchPackageLink
-from searchops.operators.arguments import as_list, is_true
+from searchops.operators.arguments import as_list, is_false, is_true
 from searchops.reporting import reporting
 from searchops.retries import RETRY_DELAY, RETRY_POLICY
 from searchops.triggers.dictionary import AnalyzersTrigger, DomainSettledTrigger, PackagePublishedTrigger
@@ -140,7 +140,7 @@ class OpenSearchDictionaryPlanOperator(DictionaryOperator, SkipMixin):
     :param tasks: task ids by the step that needs them (a `Step`, or ``reopen``); the others are skipped
     :param selected: False skips this dictionary (templated)
     :param force: publish, associate and apply even what is unchanged, and overwrite drift (templated)
-    :param only_plan: read and compile, write nothing (templated)
+    :param only_plan: read and compile, write nothing; only what is clearly false writes (templated)
     :return: step, reason, steps, fingerprint, package_id, version (the available one), index_use (indexes by what they need)
     :raises DataError: the engine refuses the dictionary, or the source is missing; nothing has been published then
     """
@@ -166,11 +166,12 @@ class OpenSearchDictionaryPlanOperator(DictionaryOperator, SkipMixin):
         if not is_true(self.selected):
             self.log.info("%s was not chosen for this run", self.package)
             return self._go_on(context, {"step": "not chosen"}, [])
+        look_only = not is_false(self.only_plan)
         with self.reporting(context):
             packages = self.clients.domain.packages
             earlier = packages[: [package.key for package in packages].index(self.package)]
             decision = self.sync.decide(
-                force=is_true(self.force), dry_run=is_true(self.only_plan), earlier=[entry_of(package) for package in earlier]
+                force=is_true(self.force), dry_run=look_only, earlier=[entry_of(package) for package in earlier]
             )
         if decision.package_id:
             self.persist_links(context, decision.package_id)
@@ -189,7 +190,7 @@ class OpenSearchDictionaryPlanOperator(DictionaryOperator, SkipMixin):
             "node_calls": self.sync.node.calls,
         }
         steps = [step.value for step in decision.steps] + (["reopen"] if reopens else [])
-        return self._go_on(context, found, [] if is_true(self.only_plan) else steps)
+        return self._go_on(context, found, [] if look_only else steps)
 
     def _go_on(self, context: Context, found: dict[str, Any], steps: Sequence[str]) -> dict[str, Any]:
         needed = {task for step in steps for task in self.tasks.get(step, ())}
