@@ -39,12 +39,12 @@ demo: ## run the demo on real engines; ACTS=dictionary for the acts of one job
 
 test: setup ## run all tests, those against the real engines included
 	@rm -f .coverage .coverage.*
-	$(PYTEST) tests/unit -n 2 --cov --cov-report=
-	$(PYTEST) tests/integration -n 2 --dist loadfile --cov --cov-append --cov-report=
+	$(PYTEST) tests/unit -n 3 --dist worksteal --cov --cov-report=
+	$(PYTEST) tests/integration -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-append --cov-report=
 	$(PYTEST) tests/system -n 0 --cov --cov-append --cov-report=term
 
 test-unit: environment ## run the quick tests, which need no engine
-	$(PYTEST) tests/unit -n 2
+	$(PYTEST) tests/unit -n 3 --dist worksteal
 
 lint: environment ## check style, types, the dependency rule and the inventory
 	$(BIN)/ruff check .

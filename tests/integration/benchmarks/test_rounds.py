@@ -17,17 +17,18 @@ from local.simulators.packages.control import PackagesControl
 from searchops.core.waiting import Cadence
 from searchops.hooks.opensearch_service import OpenSearchServiceHook
 from searchops.triggers import dictionary as triggers
+from tests.conftest import SPEED
 
 
 @pytest_asyncio.fixture
 async def region(
     cloud_environment: Cloud, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> AsyncIterator[Region]:
-    # Soon enough to look before the association is there, and again.
     monkeypatch.setattr(triggers, "CADENCE", Cadence(first_seconds=0.2, scale=0.05))
     monkeypatch.setattr(waiting, "PACKAGE_POLL_SECONDS", 0.5)
     monkeypatch.setattr(waiting, "ASSOCIATION_POLL_SECONDS", 3.0)
     control = PackagesControl(cloud_environment.endpoints["packages"])
+    control.speed(SPEED)  # other tests change it
     async with OpenSearchServiceHook(**CONNECTION, verify=None, config=None).shared_async_client() as client:
         client.meta.events.register("before-send", count_request)
         yield Region(client, boto3.client("s3"), control, f"bench-{request.node.name[:40]}".replace("_", "-"))

@@ -57,8 +57,8 @@ def test_a_refused_write_shows_the_item_that_refused_it(table: Any) -> None:
 
 def test_a_client_of_the_cloud_finds_tables_and_streams_whatever_its_credentials(table: Any, dynamodb_cloud: Cloud) -> None:
     program = (
-        "import boto3; print(boto3.client('dynamodb').list_tables()['TableNames'], "
-        "[stream['TableName'] for stream in boto3.client('dynamodbstreams').list_streams()['Streams']])"
+        f"import boto3; print(boto3.client('dynamodb').describe_table(TableName='{TABLE}')['Table']['TableStatus'], "
+        f"[stream['TableName'] for stream in boto3.client('dynamodbstreams').list_streams(TableName='{TABLE}')['Streams']])"
     )
     other = {"AWS_ACCESS_KEY_ID": "other", "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -70,4 +70,4 @@ def test_a_client_of_the_cloud_finds_tables_and_streams_whatever_its_credentials
         check=False,
     )
 
-    assert client.stdout.strip() == f"['{TABLE}'] ['{TABLE}']", client.stderr
+    assert client.stdout.strip() == f"ACTIVE ['{TABLE}']", client.stderr
