@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -22,21 +21,18 @@ from local.aws import VARIABLES_TO_UNSET
 from searchops.core.waiting import Cadence
 from searchops.triggers import dictionary as triggers
 from tests.integration.dictionary.airflow_here import run_domain
+from tests.integration.forked import forked
 
 CADENCE = Cadence(first_seconds=0.005, even_seconds=0.02, cap_seconds=0.05)
 
 _LOADER = create_loader()
 _one_reader = threading.Lock()
-# Its children are forked from a process that has imported everything: they start in milliseconds and share no state.
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(
-    [
-        __name__,
-        "searchops.task_groups.dictionary",
-        "searchops.notifications.slack",
-        "opensearchpy",
-        "airflow.providers.amazon.aws.hooks.base_aws",
-    ]
+_processes = forked(
+    __name__,
+    "searchops.task_groups.dictionary",
+    "searchops.notifications.slack",
+    "opensearchpy",
+    "airflow.providers.amazon.aws.hooks.base_aws",
 )
 
 

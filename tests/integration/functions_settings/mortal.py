@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -18,14 +17,13 @@ from searchops.core.functions import queue as failed_queue
 from searchops.core.functions.queue import FailedEventQueue
 from searchops.core.functions.redrive import Choice, Redrive
 from searchops.core.idempotency.guard import Guard
+from tests.integration.forked import forked
 
 LEASE = timedelta(seconds=1)
 HOLD_SECONDS = 1
 NAMESPACE = "redrive-f"
 
-# Its children are forked from a process that has imported everything: they start in milliseconds and share no state.
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload([__name__])
+_processes = forked(__name__)
 
 
 @dataclass(frozen=True, slots=True)

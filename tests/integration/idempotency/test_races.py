@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import signal
 import threading
@@ -17,6 +16,7 @@ import pytest
 from local.cloud import Cloud
 from searchops.core.idempotency.errors import ClaimLost, InProgress
 from searchops.core.idempotency.guard import Claim, Completed, Guard
+from tests.integration.forked import forked
 from tests.integration.idempotency.mortal import die_after_the_effect, effect
 
 ROUNDS = 100
@@ -25,6 +25,7 @@ KEYS = 2000
 TAKERS = 4
 AFTER_THE_LEASE = 61
 NewGuard = Callable[..., Guard]
+_processes = forked(die_after_the_effect.__module__)
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
@@ -138,12 +139,10 @@ def test_what_a_worker_that_was_killed_after_its_effect_left_is_finished_by_the_
     """Real processes, SIGKILL. The effect happens twice, as is said, with a higher fence the second time; it is recorded once."""
     settings = {"table": claims_table, "namespace": tmp_path.name}
     now, later = new_guard(**settings), new_guard(ahead=AFTER_THE_LEASE, **settings)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([die_after_the_effect.__module__])
 
     for key in map(str, range(ROUNDS)):
         effects = tmp_path / key
-        worker = context.Process(target=die_after_the_effect, args=(settings, client_of(dynamodb_cloud), key, effects))
+        worker = _processes.Process(target=die_after_the_effect, args=(settings, client_of(dynamodb_cloud), key, effects))
         worker.start()
         worker.join(60)
         assert worker.exitcode == -signal.SIGKILL
