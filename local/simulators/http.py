@@ -219,17 +219,18 @@ def _foreign(headers: Mapping[str, str]) -> str:
     return ", ".join(found for found, name in names.items() if name not in (_LOOPBACK, "localhost"))
 
 
-class _Handler(BaseHTTPRequestHandler):
+class RequestHandler(BaseHTTPRequestHandler):
+    """One connection of a client: reads requests and writes what the application answers."""
+
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: _HttpServer
+    server: HttpServer
 
     def _handle(self) -> None:
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        if HOST == _LOOPBACK and (found := _foreign(headers)):
-            self._write(json_response({"message": f"{self.server.application.name}: {found} has no business here"}, 403))
+        if self._refuses(headers):
             return
         request = Request(self.command, unquote(url.path), parse_qs(url.query, keep_blank_values=True), headers, body)
         try:
@@ -240,6 +241,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # the client has gone: nothing is owed to it
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _handle
+
+    def _refuses(self, headers: Mapping[str, str]) -> bool:
+        """Answer 403 to what a web page sends, and say whether that was so."""
+        found = _foreign(headers) if HOST == _LOOPBACK else ""
+        if found:
+            self._write(json_response({"message": f"{self.server.application.name}: {found} has no business here"}, 403))
+        return bool(found)
 
     def _write(self, response: Response) -> None:
         self.send_response_only(response.status)
@@ -263,13 +271,16 @@ class _Handler(BaseHTTPRequestHandler):
         """Silent: the application logs one line a request."""
 
 
-class _HttpServer(ThreadingHTTPServer):
+class HttpServer(ThreadingHTTPServer):
+    """The listening socket of an application, a thread for each connection."""
+
     daemon_threads = True
     request_queue_size = 128
+    request_handler: type[RequestHandler] = RequestHandler
 
     def __init__(self, application: Application, port: int) -> None:
         self.application = application
-        super().__init__((HOST, port), _Handler)
+        super().__init__((HOST, port), self.request_handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away in the middle of a request is no news; anything else is."""
@@ -280,9 +291,9 @@ class _HttpServer(ThreadingHTTPServer):
 class Server:
     """An application served from a thread; port 0 takes a free one."""
 
-    def __init__(self, application: Application, port: int = 0) -> None:
+    def __init__(self, application: Application, port: int = 0, http: type[HttpServer] = HttpServer) -> None:
         self.application = application
-        self._http = _HttpServer(application, port)
+        self._http = http(application, port)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), name=application.name, daemon=True)
 
     @property
@@ -305,11 +316,11 @@ class Server:
         self.close()
 
 
-def serve(application: Application, port: int) -> None:
+def serve(application: Application, port: int, http: type[HttpServer] = HttpServer) -> None:
     """Serve until SIGTERM or SIGINT, from the main thread of a process."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with Server(application, port) as server:
+    with Server(application, port, http) as server:
         print(f"{application.name}: listening on {server.url}", file=sys.stderr, flush=True)
         stop.wait()
