@@ -14,7 +14,18 @@ from typing import Any, Literal, TypeVar, overload
 from airflow.sdk import DAG, BaseOperator, Context, CronTriggerTimetable
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from searchops.inventory import BrokenEntry, Defaults, Domain, Function, Index, InventoryError, Notice, Package, inventory
+from searchops.inventory import (
+    BrokenEntry,
+    Defaults,
+    Domain,
+    Function,
+    Index,
+    InventoryError,
+    Notice,
+    Package,
+    WrittenIndex,
+    inventory,
+)
 from searchops.notifications.slack import FailureNotifier
 from searchops.operators.arguments import is_true
 from searchops.reporting import reporting
@@ -64,6 +75,8 @@ def entries(section: Literal["packages"]) -> dict[str, Package | BrokenEntry]: .
 def entries(section: Literal["indexes"]) -> dict[str, Index | BrokenEntry]: ...
 @overload
 def entries(section: Literal["functions"]) -> dict[str, Function | BrokenEntry]: ...
+@overload
+def entries(section: Literal["written_indexes"]) -> dict[str, WrittenIndex | BrokenEntry]: ...
 def entries(section: Any) -> Any:
     """All entries of a section of this installation's inventory, the broken ones included; none when the file can't be read.
 
@@ -142,7 +155,7 @@ def config_error(entry: BrokenEntry, *, task_id: str, selected: bool | str = Tru
     )
 
 
-def told(place: Defaults | Notice | None) -> dict[str, Any]:
+def told(place: Defaults | Notice | WrittenIndex | None) -> dict[str, Any]:
     """Whom to tell of a failure, as the notifier takes it; empty without a bucket."""
     return place.model_dump(include={"bucket", "slack_conn_id", "aws_conn_id"}) if place and place.bucket else {}
 

@@ -21,6 +21,7 @@ from searchops.inventory.models import (
     Probe,
     Version,
     Waits,
+    WrittenIndex,
 )
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Probe",
     "Version",
     "Waits",
+    "WrittenIndex",
     "inventory",
     "inventory_path",
     "load",

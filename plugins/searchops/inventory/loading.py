@@ -15,6 +15,8 @@ from searchops.inventory.document import Document, DocumentError, parse
 from searchops.inventory.messages import explain, found, path_text, suggestion
 from searchops.inventory.models import (
     DELETES,
+    TOMBSTONE_DAYS,
+    WRITING,
     Defaults,
     Domain,
     DomainEntry,
@@ -27,10 +29,11 @@ from searchops.inventory.models import (
     Notice,
     Package,
     PackageEntry,
+    WrittenIndex,
 )
 from searchops.inventory.types import IndexName, Key
 
-Section: TypeAlias = Literal["packages", "domains", "indexes", "functions"]
+Section: TypeAlias = Literal["packages", "domains", "indexes", "functions", "written_indexes"]
 M = TypeVar("M", bound=BaseModel)
 
 ENVIRONMENT_VARIABLE = "SEARCHOPS_INVENTORY"
@@ -63,7 +66,8 @@ class Inventory:
 
     :param file: name of the file for people, relative to ``root`` (``include/searchops.yaml``)
     :param root: absolute path of the project, the folder above that of the file
-    :param broken: entries that do not validate, and domains that refer to one
+    :param written_indexes: those of ``indexes`` that have id and version, on a domain that validates by itself
+    :param broken: entries that do not validate, and domains and written indexes that refer to one
     :param problems: the mistakes that no DAG of an entry shows: in ``defaults``, an unknown section, a broken package that no domain
         uses, a broken index that does not say on which domain it is
     """
@@ -74,6 +78,7 @@ class Inventory:
     domains: Mapping[str, Domain]
     indexes: Mapping[str, Index]
     functions: Mapping[str, Function]
+    written_indexes: Mapping[str, WrittenIndex]
     defaults: Defaults | BrokenEntry
     broken: tuple[BrokenEntry, ...]
     problems: tuple[str, ...]
@@ -91,6 +96,8 @@ class Inventory:
     def entries(self, section: Literal["indexes"]) -> dict[str, Index | BrokenEntry]: ...
     @overload
     def entries(self, section: Literal["functions"]) -> dict[str, Function | BrokenEntry]: ...
+    @overload
+    def entries(self, section: Literal["written_indexes"]) -> dict[str, WrittenIndex | BrokenEntry]: ...
     def entries(self, section: Section) -> Mapping[str, BaseModel | BrokenEntry]:
         """All entries of a section by key: the good ones, then the broken ones."""
         good: Mapping[str, BaseModel] = getattr(self, section)
@@ -162,6 +169,14 @@ def load(path: Path) -> Inventory:
     return _Reader(file, root, document).inventory()
 
 
+_SHOWN: tuple[Section, ...] = ("domains", "functions", "written_indexes")
+"""Sections whose broken entries become a DAG or a task that says what is wrong."""
+
+
+def _is_written(raw: Any) -> bool:
+    return isinstance(raw, dict) and any(raw.get(field) is not None for field in WRITING)
+
+
 class _Refused(Exception):
     def __init__(self, sentences: Iterable[str]) -> None:
         self.sentences = tuple(sentences)
@@ -170,7 +185,8 @@ class _Refused(Exception):
 class _Reader:
     """One pass over a document, sections in the order in which they need each other.
 
-    :meth:`package`, :meth:`index`, :meth:`domain` and :meth:`function` build one entry, or raise :class:`_Refused` with all that is wrong with it.
+    :meth:`package`, :meth:`index`, :meth:`domain`, :meth:`function` and :meth:`written_index` build one entry, or raise :class:`_Refused`
+    with all that is wrong with it.
     """
 
     def __init__(self, file: str, root: Path, document: Document) -> None:
@@ -183,6 +199,11 @@ class _Reader:
         self.syncs: dict[tuple[str, ...], str] = {}
         self.set_up: dict[tuple[str, ...], str] = {}
         self.redriven: dict[tuple[str, str], str] = {}
+        self.streams: dict[tuple[str, ...], str] = {}
+        # Names that are no text are in broken["indexes"] already.
+        self.raw["written_indexes"] = {
+            name: raw for name, raw in self.raw["indexes"].items() if isinstance(name, str) and _is_written(raw)
+        }
 
     def inventory(self) -> Inventory:
         for section in self.document.data:
@@ -193,12 +214,15 @@ class _Reader:
         self.indexes = self.section("indexes", self.index)
         domains = self.section("domains", self.domain)
         functions = self.section("functions", self.function)
+        written = self.section("written_indexes", self.written_index)
         broken = tuple(self.broken.values())
-        shown = {sentence for entry in broken if entry.section in ("domains", "functions") for sentence in entry.errors}
+        shown = {sentence for entry in broken if entry.section in _SHOWN for sentence in entry.errors}
         told = [*self.general, *(sentence for entry in broken for sentence in entry.errors)]
         problems = tuple(sentence for sentence in dict.fromkeys(told) if sentence not in shown)
         defaults = self.defaults or BrokenEntry("defaults", "defaults", tuple(self.of_defaults))
-        return Inventory(self.file, self.root, self.packages, domains, self.indexes, functions, defaults, broken, problems)
+        return Inventory(
+            self.file, self.root, self.packages, domains, self.indexes, functions, written, defaults, broken, problems
+        )
 
     def say(self, path: Sequence[str | int], text: str) -> str:
         return f"{self.file}: {path_text(path)}: {text} (line {self.document.line(path)})".replace("\n", "\\n")
@@ -224,9 +248,24 @@ class _Reader:
                 self.refuse_repeated(name, key)
                 good[key] = build(key, raw)
             except _Refused as refused:
-                notice = self.notice(raw if name == "domains" else None) if name in ("domains", "functions") else None
+                notice = self.notice(self.place_of(name, raw)) if name in _SHOWN else None
                 self.broken[name, str(key)] = BrokenEntry(name, str(key), tuple(dict.fromkeys(refused.sentences)), notice)
         return good
+
+    def place_of(self, section: str, raw: Any) -> Any:
+        """What an entry says of whom to tell: a domain itself, a written index by its domain."""
+        if section == "domains":
+            return raw
+        domain = (
+            self.raw["domains"].get(raw.get("domain"))
+            if section == "written_indexes" and isinstance(raw.get("domain"), str)
+            else None
+        )
+        return (
+            {name: value for name, value in domain.items() if name not in ("schedule", "timezone")}
+            if isinstance(domain, dict)
+            else None
+        )
 
     def refuse_repeated(self, *path: str) -> None:
         """Refuse an entry, or a section that has none, that gives a key twice."""
@@ -246,7 +285,7 @@ class _Reader:
 
     def check_key(self, section: str, key: Any) -> None:
         try:
-            (_INDEX_NAME if section == "indexes" else _KEY).validate_python(key)
+            (_INDEX_NAME if section.endswith("indexes") else _KEY).validate_python(key)
         except ValidationError as error:
             raise _Refused(self.say((section, str(key)), text) for _, text in explain(error, File)) from error
 
@@ -276,10 +315,12 @@ class _Reader:
         if entry.domain not in self.raw["domains"]:
             known = suggestion(entry.domain, self.raw["domains"])
             raise _Refused([self.say((*path, "domain"), f'there is no domain "{entry.domain}"; {known}')])
+        deletes = entry.deletes or (DELETES[entry.version.scheme][0] if entry.version else None)
         values = {
             **dict(entry),
             "name": name,
-            "deletes": entry.deletes or (DELETES[entry.version.scheme][0] if entry.version else None),
+            "deletes": deletes,
+            "tombstone_days": (entry.tombstone_days or TOMBSTONE_DAYS) if deletes == "tombstone" else None,
             "body_path": self.root / entry.body if entry.body else None,
             "queries_path": self.root / entry.queries if entry.queries else None,
         }
@@ -293,12 +334,10 @@ class _Reader:
         except _Refused as refused:
             raise _Refused([*refused.sentences, *sentences]) from refused
         sentences += self.unusable_packages(key, entry.packages)
-        if self.defaults is None:
-            raise _Refused([*sentences, *self.general])
-        inherited = {name: getattr(entry, name) or getattr(self.defaults, name) for name in _INHERITED}
-        sentences += [
-            self.say((*path, name), "is missing; give it here or in defaults") for name in _INHERITED if not inherited[name]
-        ]
+        try:
+            inherited = self.inherited(key, entry)
+        except _Refused as refused:
+            raise _Refused([*sentences, *refused.sentences]) from refused
         if sentences:
             raise _Refused(sentences)
         values = {
@@ -313,6 +352,41 @@ class _Reader:
         if clashes := self.clashes(domain):
             raise _Refused(clashes)
         return domain
+
+    def inherited(self, key: str, entry: DomainEntry) -> dict[str, str]:
+        """What a domain says or leaves to ``defaults``."""
+        if self.defaults is None:
+            raise _Refused(self.general)
+        inherited = {name: getattr(entry, name) or getattr(self.defaults, name) for name in _INHERITED}
+        missing = [name for name in _INHERITED if not inherited[name]]
+        if missing:
+            raise _Refused(self.say(("domains", key, name), "is missing; give it here or in defaults") for name in missing)
+        return inherited
+
+    def written_index(self, name: str, raw: Any) -> WrittenIndex:
+        """Of its domain only what leads there counts: a broken dictionary is no reason not to write."""
+        path = ("indexes", name)
+        if broken := self.broken.get(path):
+            raise _Refused(broken.errors)
+        index = self.indexes[name]
+        try:
+            entry = self.check(("domains", index.domain), DomainEntry, self.raw["domains"][index.domain])
+            inherited = self.inherited(index.domain, entry)
+        except _Refused as refused:
+            raise _Refused([self.say((*path, "domain"), "its domain does not validate"), *refused.sentences]) from refused
+        stream = index.hand_over.firehose if index.hand_over else None
+        place = (inherited["region"], inherited["aws_conn_id"], stream or "")
+        if stream and (other := self.streams.setdefault(place, name)) != name:
+            text = f'"{stream}" is already the stream of indexes.{other}; give each index its own'
+            raise _Refused([self.say((*path, "hand_over", "firehose"), text)])
+        values = {
+            **{field: value for field, value in dict(index).items() if field in WrittenIndex.model_fields},
+            **inherited,
+            "domain_name": entry.domain_name or index.domain,
+            "opensearch_conn_id": entry.opensearch_conn_id,
+            "home": Home.model_validate({**dict(self.defaults or {}), "bucket": inherited["bucket"]}),
+        }
+        return self.check(path, WrittenIndex, values)
 
     def function(self, key: str, raw: Any) -> Function:
         path = ("functions", key)

@@ -50,6 +50,10 @@ DELETES: dict[Scheme, tuple[Deletes, ...]] = {
     "none": ("immediate", "never"),
 }
 HANDED_OVER: tuple[Scheme, ...] = ("attribute", "sequence", "once")
+WRITING = ("id", "version", "deletes", "tombstone_days", "hand_over")
+"""The fields of an index that mean nothing where nobody writes it."""
+TOMBSTONE_DAYS = 8
+"""A week, and a day for a person: longer than an event waits in a queue of failures that somebody looks at."""
 
 
 class Model(BaseModel):
@@ -168,6 +172,23 @@ class HandOver(Model):
 
     firehose: DeliveryStream | None = Field(default=None, description="Firehose stream; without one they go to the S3 spool.")
     patience: Duration = Field(description="How long a document is tried before it is handed over.")
+    buffer_mib: int = Field(
+        default=5,
+        strict=True,
+        ge=1,
+        le=100,
+        description="MiB that the stream gathers before it delivers; no effect without firehose.",
+    )
+    buffer_interval: Duration = Field(
+        default=timedelta(minutes=1),
+        description="It delivers after this time at the latest: 1s to 15m; no effect without firehose.",
+    )
+
+    @model_validator(mode="after")
+    def _buffer_fits(self) -> Self:
+        if self.buffer_interval > timedelta(minutes=15):
+            raise ValueError(f"buffer_interval is 1s to 15m, found {format_duration(self.buffer_interval)}")
+        return self
 
 
 class IndexEntry(Model):
@@ -193,12 +214,13 @@ class IndexEntry(Model):
     tombstone_days: int | None = Field(
         default=None,
         strict=True,
-        ge=1,
+        ge=2,
         le=36_500,
-        description="Days after which a tombstone is swept; without it tombstones stay.",
+        description=f"Days after which a tombstone is swept, once nothing older is under way; without it {TOMBSTONE_DAYS}.",
     )
     hand_over: HandOver | None = Field(
-        default=None, description="No effect yet. Where documents go that the cluster does not take in time."
+        default=None,
+        description="Where documents go that the cluster does not take in time; without it a load waits, then fails and goes on later.",
     )
     probes: tuple[Probe, ...] = Field(default=(), description="Searches that have to work after every dictionary sync.")
     queries: ProjectPath | None = Field(
@@ -214,8 +236,7 @@ class IndexEntry(Model):
 
 def _scheme_problems(entry: IndexEntry) -> list[str]:
     if entry.version is None or entry.id is None:
-        fields = ("id", "version", "deletes", "tombstone_days", "hand_over")
-        given = [field for field in fields if getattr(entry, field) is not None]
+        given = [field for field in WRITING if getattr(entry, field) is not None]
         return [f"{', '.join(given)} given, but not both id and version; an index that is written needs the two"] if given else []
     scheme, problems = entry.version.scheme, []
     deletes = entry.deletes or DELETES[scheme][0]
@@ -245,11 +266,33 @@ def _hand_over_problems(entry: IndexEntry) -> list[str]:
 
 
 class Index(IndexEntry):
-    """An index as a DAG gets it. ``deletes`` is set wherever ``version`` is."""
+    """An index as a DAG gets it. ``deletes`` is set wherever ``version`` is, ``tombstone_days`` wherever deletes are tombstones."""
 
     name: IndexName
     body_path: Path | None
     queries_path: Path | None
+
+
+class WrittenIndex(Model):
+    """An index that loads, functions or streams write, as their DAGs get it: with the place of its domain, without the dictionaries."""
+
+    name: IndexName
+    domain: Key
+    domain_name: DomainName
+    opensearch_conn_id: ConnectionId
+    region: Region
+    aws_conn_id: ConnectionId
+    slack_conn_id: ConnectionId
+    bucket: Bucket
+    """That of the domain, reached with ``region`` and ``aws_conn_id``: spool, manifests, ledgers, reports."""
+    home: Home
+    """The defaults: where ``claims_table`` is. Its bucket is that of the domain."""
+    body_path: Path | None
+    id: Id
+    version: Version
+    deletes: Deletes
+    tombstone_days: int | None
+    hand_over: HandOver | None
 
 
 class Preview(Model):

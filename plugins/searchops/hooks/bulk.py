@@ -1,0 +1,74 @@
+"""Put the clients of an index that is written and its inventory entry together to what `searchops.core.bulk` works with."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from searchops.hooks.functions import client
+from searchops.inventory import WrittenIndex
+
+if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
+    from searchops.core.bulk.scheme import Scheme
+
+
+def scheme_of(index: WrittenIndex) -> Scheme:
+    from searchops.core.bulk.scheme import Deletes, Scheme, VersionScheme
+
+    return Scheme(
+        version=VersionScheme(index.version.scheme),
+        deletes=Deletes(index.deletes),
+        attribute=index.version.attribute or "",
+        id="|".join(index.id.attributes) or index.id.scheme,
+    )
+
+
+class IndexClients:
+    """The clients of one index, each made when it is first needed."""
+
+    def __init__(self, index: WrittenIndex, *, timeout_seconds: float = 30) -> None:
+        self.index = index
+        self.timeout_seconds = timeout_seconds
+
+    def client(self, service: str, **options: Any) -> Any:
+        return client(service, self.index.aws_conn_id, self.index.region, **options)
+
+    @cached_property
+    def node(self) -> OpenSearch:
+        """The data plane; it sends each request once."""
+        from searchops.core.dictionary.service import drive, read_endpoint
+        from searchops.hooks.opensearch import OpenSearchDomainHook
+
+        hook = OpenSearchDomainHook(
+            opensearch_conn_id=self.index.opensearch_conn_id,
+            aws_conn_id=self.index.aws_conn_id,
+            region_name=self.index.region,
+            endpoint=lambda: drive(self.service, read_endpoint(self.index.domain_name)),
+            timeout_seconds=self.timeout_seconds,
+        )
+        return hook.client
+
+    @cached_property
+    def service(self) -> Any:
+        return self.client("opensearch")
+
+    @cached_property
+    def s3(self) -> Any:
+        return self.client("s3")
+
+    @cached_property
+    def firehose(self) -> Any:
+        """Without botocore's own retries: who hands over counts each attempt."""
+        return self.client("firehose", retries={"total_max_attempts": 1, "mode": "standard"})
+
+    @cached_property
+    def iam(self) -> Any:
+        return self.client("iam")
+
+    @cached_property
+    def dynamodb(self) -> Any:
+        """Of the account and Region where the table of claims is, which need not be the domain's."""
+        home = self.index.home
+        return client("dynamodb", home.aws_conn_id, home.region)
