@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from local.simulators.node_faults.faults import Draw, Faults, Kind, Plan
+
+PROBABILITIES = {Kind.ITEM_429: 0.3, Kind.ITEM_BLOCK_403: 0.1, Kind.RESET_AFTER: 0.2, Kind.CUT: 0.1, Kind.SLOW: 0.1}
+
+
+def kinds(draw: Draw | None) -> tuple[Kind, ...]:
+    return tuple(fault.kind for fault in (draw.items, draw.whole) if fault) if draw else ()
+
+
+def drawn(seed: int, requests: list[tuple[str, int]]) -> Counter[tuple[str, int, tuple[Kind, ...]]]:
+    faults = Faults()
+    faults.follow(Plan(seed, PROBABILITIES))
+    return Counter((path, size, kinds(faults.draw(path, size))) for path, size in requests)
+
+
+def test_a_seed_draws_the_same_whatever_order_the_requests_come_in() -> None:
+    requests = [("/a/_bulk", size) for size in (10, 20, 30, 30, 30)] * 40
+    shuffled = Random(7).sample(requests, len(requests))
+
+    assert drawn(1, requests) == drawn(1, shuffled)
+    assert drawn(1, requests) != drawn(2, requests)
+
+
+def test_kinds_come_as_often_as_planned_and_together() -> None:
+    faults = Faults()
+    faults.follow(Plan(3, PROBABILITIES))
+
+    met = [kinds(faults.draw("/_bulk", size)) for size in range(5_000)]
+
+    counts = Counter(kind for found in met for kind in found)
+    assert {kind: counts[kind] / 5_000 for kind in PROBABILITIES} == pytest.approx(PROBABILITIES, abs=0.03)
+    assert (Kind.ITEM_429, Kind.RESET_AFTER) in met
+
+
+def test_a_plan_leaves_other_paths_alone_and_items_where_there_are_none() -> None:
+    faults = Faults()
+    faults.follow(Plan(3, {Kind.ITEM_429: 1, Kind.CUT: 1}, paths=("_bulk", "_mget")))
+
+    assert kinds(faults.draw("/x/_bulk", 1)) == (Kind.ITEM_429, Kind.CUT)
+    assert kinds(faults.draw("/_mget", 1)) == (Kind.CUT,)
+    assert faults.draw("/x/_doc/_bulky", 1) is None
