@@ -20,7 +20,7 @@ MAX_ID_BYTES = 512
 SEQUENCE_DIGITS = 40
 """Stream sequence numbers have 21 to 40 digits (DynamoDB API reference, StreamRecord); padded with zeros they compare as text."""
 FIELD = "searchops"
-"""The field of a document that is ours: ``searchops.deleted`` (boolean), ``searchops.deleted_at`` (date, epoch ms), ``searchops.sequence`` (keyword)."""
+"""The field of a document that is ours: ``searchops.deleted``, ``searchops.deleted_at`` (epoch ms), ``searchops.sequence``."""
 PROPERTIES: Mapping[str, Any] = {
     FIELD: {
         "type": "object",
@@ -90,7 +90,9 @@ class Scheme:
                 VersionScheme(meta["version"]), Deletes(meta["deletes"]), str(meta.get("attribute", "")), str(meta.get("id", ""))
             )
         except (KeyError, ValueError) as error:
-            raise DataError(f"_meta.searchops.scheme: expected version and deletes as searchops writes them, found {meta!r}") from error
+            raise DataError(
+                f"_meta.searchops.scheme: expected version and deletes as searchops writes them, found {meta!r}"
+            ) from error
 
     def compare(self, index: str, meta: Mapping[str, Any]) -> None:
         """

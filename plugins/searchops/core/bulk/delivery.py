@@ -1,0 +1,324 @@
+"""Bring one batch to its end: send, judge, split, ask, wait and send again, hand over."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from searchops.core.bulk.answers import RETRIABLE, Verdict, error_type, error_words, judge_item, judge_request
+from searchops.core.bulk.batch import Batch, Sizes
+from searchops.core.bulk.connection import Answer, IndexConnection
+from searchops.core.bulk.effects import HandOver, NotHandedOver, RejectedStore
+from searchops.core.bulk.encode import Encoder, Unencodable, pad_sequence
+from searchops.core.bulk.model import End, HandedOver, Kind
+from searchops.core.bulk.pressure import Pressure, backoff_seconds
+from searchops.core.bulk.scheme import FIELD, VersionScheme
+from searchops.core.errors import DataError, SearchOpsError, TransientError
+
+_SAME_REFUSAL = 16
+"""So many documents of a request, each refused alone with HTTP 400, and none taken: it is not the documents."""
+
+
+class Blocked(TransientError):
+    """The index takes no writes: a block, whatever status it came with (a full disk answers 429)."""
+
+
+class IndexClosed(TransientError):
+    """The index was closed for longer than the patience."""
+
+
+class NotDone(TransientError):
+    """Documents are left without an end; whoever sent them sends them again.
+
+    ``written`` tells of all of them where they were given as a list (`BulkIndexer.write`).
+    """
+
+    written: Any = None
+
+    @classmethod
+    def of(cls, cause: SearchOpsError, written: Any) -> Self:
+        error = cls(str(cause), reason=cause.reason, facts=cause.facts)
+        error.written = written
+        error.__cause__ = cause
+        return error
+
+
+class Stopped(SearchOpsError):
+    """The indexer was told to stop while documents were waiting for another attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """
+    :param patience_seconds: how long a document that is not taken is tried again; 0 for one attempt
+    :param hand_over_unknown: also what may or may not have been written (no answer, 5xx), not only what was refused with 429
+    """
+
+    patience_seconds: float
+    hand_over_unknown: bool = True
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """The documents of a batch that have no end yet: why, by their place in the batch."""
+
+    reasons: dict[int, Verdict] = field(default_factory=dict)
+    words: str = ""
+
+    def add(self, places: Iterable[int], verdict: Verdict, words: str = "") -> None:
+        self.reasons.update(dict.fromkeys(places, verdict))
+        self.words = words or self.words
+
+
+class Delivery:
+    """Used by several threads at once, each with a batch of its own."""
+
+    def __init__(
+        self,
+        connection: IndexConnection,
+        encoder: Encoder,
+        pressure: Pressure,
+        sizes: Sizes,
+        rules: Rules,
+        *,
+        hand_over: HandOver | None = None,
+        rejected: RejectedStore | None = None,
+        stop: threading.Event | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connection = connection
+        self._encoder = encoder
+        self._pressure = pressure
+        self._sizes = sizes
+        self._rules = rules
+        self._hand_over = hand_over
+        self._rejected = rejected
+        self._stop = stop or threading.Event()
+        self._clock = clock
+
+    def deliver(self, batch: Batch) -> None:
+        """Give every document of the batch its end.
+
+        :raises TransientError: some have none (Blocked, IndexClosed, NotDone, NotHandedOver); those of the others are in the batch
+        :raises DataError: no document of this load can be written: credentials, a missing index
+        """
+        failed_since, attempt = 0.0, 0
+        left = batch.pending()
+        while left:
+            waiting = self._round(batch, left)
+            left = sorted(waiting.reasons)
+            if not left:
+                break
+            attempt += 1
+            failed_since = failed_since or self._clock()
+            if self._clock() - failed_since >= self._rules.patience_seconds:
+                self._out_of_patience(batch, waiting)
+                break
+            self._wait(backoff_seconds(attempt), waiting)
+            batch.counts.retried += len(left)
+        if self._rejected is not None and batch.rejected:
+            self._rejected.keep(batch.number, batch.rejected)
+
+    def _wait(self, seconds: float, waiting: _Waiting) -> None:
+        if self._stop.wait(seconds):
+            raise Stopped(f"stopped while {len(waiting.reasons)} documents waited for another attempt")
+
+    def _round(self, batch: Batch, places: Sequence[int]) -> _Waiting:
+        """One attempt for each of the documents, in as many requests as it takes."""
+        waiting, conflicts, alone = _Waiting(), [], 0
+        parts = self._sizes.split(batch, places)
+        parts.reverse()
+        while parts:
+            part = parts.pop()
+            verdict, answer = self._send(batch, part)
+            if verdict is Verdict.DONE:
+                conflicts += self._items(batch, part, answer, waiting)
+            elif verdict in RETRIABLE:
+                waiting.add(part, verdict, _words(answer))
+            elif verdict in (Verdict.FORBIDDEN, Verdict.MISSING):
+                raise self._fatal(verdict, answer)
+            elif len(part) > 1:
+                if verdict is Verdict.TOO_LARGE:
+                    self._sizes.too_large(batch.size_of(part))
+                middle = len(part) // 2
+                parts += [part[middle:], part[:middle]]
+            else:
+                alone += 1
+                self._reject_alone(batch, part[0], verdict, answer)
+                if alone == _SAME_REFUSAL and batch.counts.indexed + batch.counts.superseded == 0:
+                    raise DataError(
+                        f"every document of a request is refused with HTTP {answer.status}", reason=error_words(answer.error)
+                    )
+        if conflicts:
+            self._resolve(batch, conflicts, waiting)
+        return waiting
+
+    def _send(self, batch: Batch, places: Sequence[int]) -> tuple[Verdict, Answer]:
+        body = b"".join([batch.lines[place] for place in places])
+        with self._pressure.slot() as began:
+            answer = self._connection.bulk(body)
+        batch.counts.requests += 1
+        batch.counts.bytes += len(body)
+        if answer.status == 0:
+            return Verdict.UNAVAILABLE, answer
+        if answer.status >= 300:
+            verdict = judge_request(answer.status, answer.error)
+            if verdict is Verdict.REFUSED:
+                self._pressure.refused(began)
+                batch.counts.refused += len(places)
+            return verdict, answer
+        items = answer.body.get("items") if isinstance(answer.body, Mapping) else None
+        if not isinstance(items, list) or len(items) != len(places):
+            found = len(items) if isinstance(items, list) else "no"
+            return Verdict.UNAVAILABLE, Answer(0, words=f"expected {len(places)} answers, found {found}")
+        if any(item["status"] == 429 for entry in items for item in entry.values()) if answer.body.get("errors") else False:
+            self._pressure.refused(began)
+        else:
+            self._pressure.taken()
+        return Verdict.DONE, answer
+
+    def _items(self, batch: Batch, places: Sequence[int], answer: Answer, waiting: _Waiting) -> list[int]:
+        """Give their ends to the documents that have one; return the places of those in conflict with what the index holds."""
+        items = answer.body["items"]
+        if answer.body.get("errors") is False and self._encoder.scheme.version is not VersionScheme.SEQUENCE:
+            batch.end_all(places, End.INDEXED)
+            return []
+        conflicts = []
+        for place, entry in zip(places, items, strict=True):
+            item = next(iter(entry.values()))
+            verdict = judge_item(batch.operations[place].kind, item)
+            if verdict is Verdict.DONE:
+                batch.end(place, End.INDEXED)
+            elif verdict is Verdict.CONFLICT and self._encoder.scheme.version is VersionScheme.ONCE:
+                batch.end(place, End.INDEXED)  # it is there already, and never changes
+            elif verdict in (Verdict.CONFLICT, Verdict.NOOP):
+                conflicts.append(place)
+            elif verdict in RETRIABLE:
+                batch.counts.refused += verdict is Verdict.REFUSED
+                waiting.add([place], verdict, error_type(item.get("error")))
+                if verdict is Verdict.BLOCKED:
+                    waiting.words = error_words(item.get("error"))
+            elif verdict in (Verdict.FORBIDDEN, Verdict.MISSING):
+                raise self._fatal(verdict, Answer(item["status"], {"error": item.get("error")}))
+            else:
+                batch.reject(place, error_type(item.get("error")) or f"http_{item['status']}", error_words(item.get("error")))
+        return conflicts
+
+    def _resolve(self, batch: Batch, places: Sequence[int], waiting: _Waiting) -> None:
+        """Ask what the index holds. Of a write whose answer was lost and that was sent again it is our own."""
+        scheme = self._encoder.scheme.version
+        if scheme is VersionScheme.NONE:
+            for place in places:  # only create conflicts here
+                batch.reject(place, "version_conflict_engine_exception", "there is a document of this id")
+            return
+        asked = [_document(batch, place) for place in places]
+        answer = self._connection.get(asked, fields=f"{FIELD}.sequence" if scheme is VersionScheme.SEQUENCE else "")
+        found = answer.body.get("docs") if answer.status == 200 and isinstance(answer.body, Mapping) else None
+        if not isinstance(found, list) or len(found) != len(places):
+            waiting.add(places, Verdict.UNAVAILABLE, _words(answer))
+            return
+        for place, document in zip(places, found, strict=True):
+            if document.get("error"):
+                closed = error_type(document["error"]) == "index_closed_exception"
+                waiting.add([place], Verdict.CLOSED if closed else Verdict.UNAVAILABLE, error_type(document["error"]))
+                continue
+            end = self._compare(batch, place, document)
+            if end is None:
+                waiting.add([place], Verdict.UNAVAILABLE, "the index holds an older version than the one that it refused")
+            else:
+                batch.end(place, end)
+
+    def _compare(self, batch: Batch, place: int, document: Mapping[str, Any]) -> End | None:
+        operation = batch.operations[place]
+        if not document.get("found"):
+            # A real delete of a greater version, or our own. Under `sequence` nothing remains to be compared.
+            return End.INDEXED if operation.kind is Kind.DELETE else End.SUPERSEDED
+        ours: Any
+        theirs: Any
+        if self._encoder.scheme.version is VersionScheme.SEQUENCE:
+            ours = pad_sequence(operation.sequence)
+            theirs = ((document.get("_source") or {}).get(FIELD) or {}).get("sequence") or ""
+        else:
+            ours, theirs = operation.version, document.get("_version", -1)
+        if theirs == ours:
+            return End.INDEXED
+        return End.SUPERSEDED if theirs > ours else None
+
+    def _out_of_patience(self, batch: Batch, waiting: _Waiting) -> None:
+        reasons = set(waiting.reasons.values())
+        if Verdict.BLOCKED in reasons:
+            raise Blocked(f"the index takes no writes for {self._rules.patience_seconds:.0f} s", reason=waiting.words)
+        if Verdict.CLOSED in reasons:
+            raise IndexClosed(
+                f"the index has been closed for {self._rules.patience_seconds:.0f} s: open it; the load then goes on where it is"
+            )
+        documents = [self._document(batch, place) for place, reason in sorted(waiting.reasons.items()) if self._may_leave(reason)]
+        ready = [document for document in documents if document is not None]
+        if ready and self._hand_over is not None:
+            lanes = self._hand_over.hand_over(batch.number, ready)
+            for document in ready:
+                place = document.position - batch.first
+                batch.end(place, End.HANDED_OVER)
+                del waiting.reasons[place]
+            for lane, count in lanes.items():
+                batch.lanes[lane] = batch.lanes.get(lane, 0) + count
+        if waiting.reasons:
+            raise NotDone(
+                f"{len(waiting.reasons)} documents were not taken within {self._rules.patience_seconds:.0f} s "
+                f"and may not be handed over",
+                reason=waiting.words,
+            )
+
+    def _may_leave(self, reason: Verdict) -> bool:
+        scheme = self._encoder.scheme
+        return scheme.hands_over() and (self._rules.hand_over_unknown or reason is Verdict.REFUSED)
+
+    def _document(self, batch: Batch, place: int) -> HandedOver | None:
+        operation = batch.operations[place]
+        sequence = self._encoder.scheme.version is VersionScheme.SEQUENCE
+        try:
+            source = self._encoder.content(operation)
+        except Unencodable:
+            return None
+        return HandedOver(
+            batch.first + place,
+            operation.id,
+            source,
+            None if sequence else self._encoder.version(operation),
+            operation.routing,
+            pad_sequence(operation.sequence) if sequence else None,
+        )
+
+    def _reject_alone(self, batch: Batch, place: int, verdict: Verdict, answer: Answer) -> None:
+        if verdict is Verdict.TOO_LARGE:
+            size = len(batch.lines[place])
+            batch.reject(place, "too_large", f"{size:,} bytes alone are too large a request for the cluster (HTTP 413)")
+        else:
+            batch.reject(place, error_type(answer.error) or f"http_{answer.status}", error_words(answer.error))
+
+    def _fatal(self, verdict: Verdict, answer: Answer) -> DataError:
+        words = error_words(answer.error)
+        if verdict is Verdict.MISSING:
+            return DataError(
+                "the index does not exist (any more): create it, and run the DAG searchops_setup for it", reason=words
+            )
+        return DataError(
+            f"the cluster refuses the credentials (HTTP {answer.status}): check the connection and what its user or role may write",
+            reason=words,
+        )
+
+
+def _document(batch: Batch, place: int) -> dict[str, Any]:
+    operation = batch.operations[place]
+    routing = {} if operation.routing is None else {"routing": operation.routing}
+    return {"_id": operation.id, **routing}
+
+
+def _words(answer: Answer) -> str:
+    return answer.words or error_type(answer.error) or f"HTTP {answer.status}"
+
+
+__all__ = ["Blocked", "Delivery", "IndexClosed", "NotDone", "NotHandedOver", "Rules", "Stopped"]

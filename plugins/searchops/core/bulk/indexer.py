@@ -1,0 +1,270 @@
+"""Index many documents so that each has exactly one known end.
+
+from searchops.core.bulk import BulkIndexer, Deletes, Scheme, VersionScheme, index
+
+scheme = Scheme(VersionScheme.ATTRIBUTE, Deletes.TOMBSTONE, attribute="revision")
+with BulkIndexer(client, "products", scheme) as indexer:
+    counts = indexer.run(index(row["pk"], row, version=row["revision"]) for row in rows)
+print(counts)
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from types import TracebackType
+from typing import Any, Self
+
+from searchops.core.bulk.batch import BATCH_BYTES, BATCH_DOCUMENTS, MAX_REQUEST_BYTES, Batch, Batcher, Sizes, Wait
+from searchops.core.bulk.connection import IndexConnection
+from searchops.core.bulk.delivery import Delivery, NotDone, Rules, Stopped
+from searchops.core.bulk.effects import CheckpointStore, HandOver, RejectedStore
+from searchops.core.bulk.encode import Encoder
+from searchops.core.bulk.ledger import Ledger
+from searchops.core.bulk.model import BatchResult, Counts, End, Operation, Rejected, Unreadable
+from searchops.core.bulk.pressure import Pressure
+from searchops.core.bulk.progress import Listener, Meter
+from searchops.core.bulk.scheme import Scheme, VersionScheme
+from searchops.core.errors import TransientError
+
+Operations = Iterable[Operation | Unreadable] | Callable[[int], Iterable[Operation | Unreadable]]
+"""The input, or a function of the position from which it is wanted. Read twice, it has to give the same."""
+CHECKPOINT_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Written:
+    """The ends of a few documents, in their order; None where one has none (then `NotDone` was raised)."""
+
+    ends: list[End | None]
+    rejected: list[Rejected]
+    counts: Counts
+
+
+class BulkIndexer:
+    """Writes to one index, from few threads. Thread-safe for `write`; one `stream` or `run` at a time.
+
+    Memory is bounded by the batches under way: at most ``ceiling + 1`` of about ``batch_bytes``, for inputs of any length.
+
+    :param client: an opensearch-py client; its connections are used, never its retries
+    :param index: name or alias; an index that does not exist might be made by the cluster, so look first (`check_target`)
+    :param patience_seconds: how long documents that are not taken are tried again before they are handed over; 0: one attempt
+    :param hand_over: where they go then; without one, or where the scheme forbids it, the load fails from its checkpoint
+    :param hand_over_unknown: hand over also what may or may not have been written (no answer, 5xx), not only what got a 429
+    :param rejected: keeps documents that can not be indexed; without one they are in the results alone
+    :param concurrency: least and most requests under way
+    :param on_progress: called every ``progress_seconds``
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        index: str,
+        scheme: Scheme,
+        *,
+        patience_seconds: float = 120.0,
+        hand_over: HandOver | None = None,
+        hand_over_unknown: bool = True,
+        rejected: RejectedStore | None = None,
+        concurrency: tuple[int, int] = (1, 8),
+        batch_bytes: int = BATCH_BYTES,
+        batch_documents: int = BATCH_DOCUMENTS,
+        request_bytes: int = MAX_REQUEST_BYTES,
+        timeout_seconds: float = 60.0,
+        gzip: bool = False,
+        on_progress: Listener | None = None,
+        progress_seconds: float = 5.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        results = scheme.version is VersionScheme.SEQUENCE
+        self._encoder = Encoder(scheme, clock)
+        self._sizes = Sizes(min(batch_bytes, request_bytes), batch_documents, request_bytes)
+        self._pressure = Pressure(*concurrency)
+        self._stop = threading.Event()
+        self._threads = concurrency[1]
+        self._listener = on_progress
+        self._progress_seconds = progress_seconds
+        self._delivery = Delivery(
+            IndexConnection(client, index, timeout_seconds=timeout_seconds, gzip=gzip, results=results),
+            self._encoder,
+            self._pressure,
+            self._sizes,
+            Rules(patience_seconds, hand_over_unknown),
+            hand_over=hand_over,
+            rejected=rejected,
+            stop=self._stop,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End what waits for another attempt; may be called from any thread, or from a signal handler."""
+        self._stop.set()
+
+    def run(
+        self, operations: Operations, *, checkpoints: CheckpointStore | None = None, input: str = "", expected: int | None = None
+    ) -> Counts:
+        """Index the whole input.
+
+        :param checkpoints: goes on where an earlier try of the same input was
+        :param input: what the input is, e.g. its URI and ETag; a checkpoint of another one is refused
+        :param expected: how many documents it holds, for the progress
+        :raises Unbalanced: the ends do not add up
+        :raises TransientError: it goes on from the checkpoint when it is run again
+        :raises DataError: it would fail again
+        """
+        ledger = Ledger(checkpoints, input)
+        for _ in self._stream(operations, ledger, expected):
+            pass
+        return ledger.checkpoint.counts
+
+    def stream(
+        self, operations: Operations, *, checkpoints: CheckpointStore | None = None, input: str = "", expected: int | None = None
+    ) -> Iterator[BatchResult]:
+        """The same, batch by batch in the order in which they end. Who takes the results slowly slows the input."""
+        return self._stream(operations, Ledger(checkpoints, input), expected)
+
+    def write(self, operations: Sequence[Operation]) -> Written:
+        """Index a few documents now, from this thread.
+
+        :raises NotDone: some have no end; its ``written`` says which have
+        """
+        written = Written([], [], Counts())
+        failure: TransientError | None = None
+        batcher = Batcher(iter(operations), self._encoder, self._sizes, under_way=frozenset())
+        while isinstance(batch := batcher.next(), Batch):
+            if failure is None:
+                try:
+                    self._delivery.deliver(batch)
+                except TransientError as error:
+                    failure = error
+            written.ends += batch.ends
+            written.rejected += batch.rejected
+            written.counts.add(batch.counts)
+        counts = written.counts
+        counts.accepted = len(written.ends)
+        for end in End:
+            setattr(counts, end.value, written.ends.count(end))
+        if failure is not None:
+            raise NotDone.of(failure, written)
+        return written
+
+    def _stream(self, operations: Operations, ledger: Ledger, expected: int | None) -> Iterator[BatchResult]:
+        checkpoint = ledger.checkpoint
+        if checkpoint.complete:
+            return
+        meter = Meter(self._listener, every_seconds=self._progress_seconds, expected=expected)
+        meter.begin(ledger.counts)
+        work = _Work(
+            self._delivery, self._threads, lambda: meter.look(ledger.counts, self._pressure.under_way, self._pressure.limit)
+        )
+        batcher = Batcher(
+            iter(_from(operations, checkpoint.position)),
+            self._encoder,
+            self._sizes,
+            under_way=work.ids,
+            position=checkpoint.position,
+            number=checkpoint.batch,
+        )
+        saved = time.monotonic()
+        try:
+            for result in work.through(batcher):
+                ledger.take(result)
+                if time.monotonic() - saved >= CHECKPOINT_SECONDS:
+                    ledger.save()
+                    saved = time.monotonic()
+                meter.look(ledger.counts, self._pressure.under_way, self._pressure.limit)
+                yield result
+        except BaseException:
+            self._stop.set()
+            for result in work.ended():
+                ledger.take(result)
+            with suppress(
+                Exception
+            ):  # the first error is the one to tell of; without this checkpoint a little more is done again
+                ledger.save()
+            raise
+        finally:
+            work.close()
+        ledger.close()
+        meter.look(ledger.counts, 0, self._pressure.limit, last=True)
+
+
+class _Work:
+    """The batches under way."""
+
+    def __init__(self, delivery: Delivery, threads: int, idle: Callable[[], None]) -> None:
+        self._delivery = delivery
+        self._threads = threads
+        self._idle = idle
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bulk")
+        self._done: queue.SimpleQueue[tuple[Batch, BatchResult | Exception]] = queue.SimpleQueue()
+        self._under_way = 0
+        self.ids: set[str] = set()
+
+    def through(self, batcher: Batcher) -> Iterator[BatchResult]:
+        """Deliver all batches; one is read ahead while all threads are busy."""
+        while (batch := batcher.next()) is not None:
+            if isinstance(batch, Wait):
+                yield self._next()
+                continue
+            while self._under_way >= self._threads:
+                yield self._next()
+            self._begin(batch)
+            while not self._done.empty():
+                yield self._next()
+        while self._under_way:
+            yield self._next()
+
+    def ended(self) -> Iterator[BatchResult]:
+        """Wait for the rest, and give what came to its end."""
+        while self._under_way:
+            with suppress(Exception):
+                yield self._next()
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _begin(self, batch: Batch) -> None:
+        self._under_way += 1
+        self.ids.update([operation.id for operation in batch.operations])
+        self._pool.submit(self._deliver, batch)
+
+    def _deliver(self, batch: Batch) -> None:
+        try:
+            self._delivery.deliver(batch)
+            self._done.put((batch, batch.result()))
+        except Exception as error:
+            self._done.put((batch, error))
+
+    def _next(self) -> BatchResult:
+        while True:
+            try:
+                batch, result = self._done.get(timeout=1.0)
+                break
+            except queue.Empty:
+                self._idle()  # all of them wait for the cluster
+        self._under_way -= 1
+        self.ids.difference_update([operation.id for operation in batch.operations])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+def _from(operations: Operations, position: int) -> Iterable[Operation | Unreadable]:
+    if callable(operations):
+        return operations(position)
+    return islice(operations, position, None)
+
+
+__all__ = ["BulkIndexer", "Operations", "Stopped", "Written"]

@@ -1,0 +1,72 @@
+"""How many requests are under way at once: more while the cluster takes them, half when it answers 429."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+FIRST_SECONDS = 0.1
+LONGEST_SECONDS = 5.0
+
+
+def backoff_seconds(attempt: int, jitter: Callable[[], float] = random.random) -> float:
+    """How long to wait before the next attempt: 0.1 s doubling to 5 s, of which half is left to chance.
+
+    :param attempt: 1 after the first failure
+    """
+    whole = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(attempt - 1, 10))
+    return whole * (0.5 + 0.5 * jitter())
+
+
+class Pressure:
+    """Additive increase, multiplicative decrease, between a floor and a ceiling.
+
+    Requests that were under way when one was refused say nothing new: of them only the first lowers the limit.
+    """
+
+    def __init__(self, floor: int = 1, ceiling: int = 8, start: int | None = None) -> None:
+        if not 1 <= floor <= ceiling:
+            raise ValueError(f"expected 1 <= floor <= ceiling, found {floor} and {ceiling}")
+        self._floor, self._ceiling = floor, ceiling
+        self._limit = float(min(ceiling, start if start is not None else 4))
+        self._under_way = 0
+        self._lowered = 0.0
+        self._changed = threading.Condition()
+
+    @property
+    def limit(self) -> float:
+        return self._limit
+
+    @property
+    def under_way(self) -> int:
+        return self._under_way
+
+    @contextmanager
+    def slot(self) -> Iterator[float]:
+        """Wait for a place. Gives the time at which it was taken, for `refused`."""
+        with self._changed:
+            while self._under_way >= max(self._floor, int(self._limit)):
+                self._changed.wait()
+            self._under_way += 1
+        try:
+            yield time.monotonic()
+        finally:
+            with self._changed:
+                self._under_way -= 1
+                self._changed.notify()
+
+    def taken(self) -> None:
+        """A request was answered without a 429."""
+        with self._changed:
+            self._limit = min(self._ceiling, self._limit + 1 / self._limit)
+            self._changed.notify()
+
+    def refused(self, began: float) -> None:
+        """A request that began then was answered with 429, for all of it or a part."""
+        with self._changed:
+            if began >= self._lowered:
+                self._limit = max(self._floor, self._limit / 2)
+                self._lowered = time.monotonic()
