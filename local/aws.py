@@ -48,6 +48,7 @@ def client_environment(endpoints: Mapping[str, str]) -> dict[str, str]:
     return functions | {
         "AWS_ENDPOINT_URL": endpoints.get("aws", NOWHERE),
         "AWS_ENDPOINT_URL_OPENSEARCH": endpoints.get("packages", NOWHERE),
+        "AWS_ENDPOINT_URL_FIREHOSE": endpoints.get("firehose", NOWHERE),
         "AWS_ENDPOINT_URL_DYNAMODB": endpoints.get("dynamodb", NOWHERE),
         "AWS_ENDPOINT_URL_DYNAMODB_STREAMS": endpoints.get("dynamodb", NOWHERE),
         "AWS_ACCESS_KEY_ID": "testing",

@@ -29,8 +29,8 @@ from local.processes import last_lines
 from local.supervisor import ProcessState
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVICES = ("opensearch", "aws", "dynamodb", "functions", "packages", "slack", "airflow")
-REQUIRES = {"functions": ("aws",), "packages": ("opensearch", "aws")}
+SERVICES = ("opensearch", "aws", "dynamodb", "functions", "firehose", "packages", "slack", "airflow")
+REQUIRES = {"functions": ("aws",), "firehose": ("opensearch", "aws"), "packages": ("opensearch", "aws")}
 EXIT_ALREADY_UP = 3
 # Airflow takes 20-30 s on 2 cores, more while other things run.
 _START_SECONDS = 300
@@ -51,8 +51,9 @@ class Options:
 
     :param inventory: exported as SEARCHOPS_INVENTORY; None leaves the repository's own
     :param pools: file of the Airflow pools; not imported when it does not exist
-    :param speed: how many times faster than AWS the clocks of the package and function simulators run; None for their default
+    :param speed: how many times faster than AWS the clocks of the package, function and Firehose simulators run; None for their default
     :param extra_environment: further variables for every process, and for the clients
+    :param opensearch_settings: further lines of the node's opensearch.yml, e.g. ``{"thread_pool.write.queue_size": 1}``
     """
 
     services: tuple[str, ...] = SERVICES
@@ -61,10 +62,11 @@ class Options:
     dags: Path = ROOT / "dags"
     speed: float | None = None
     extra_environment: Mapping[str, str] = field(default_factory=dict)
+    opensearch_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if unknown := set(self.services) - set(SERVICES):
-            raise CloudError(f"unknown services {sorted(unknown)}: there are {', '.join(SERVICES)}")
+        if unknown := set(self.services) - {*SERVICES, *OPTIONAL_SERVICES}:
+            raise CloudError(f"unknown services {sorted(unknown)}: there are {', '.join(SERVICES + OPTIONAL_SERVICES)}")
         for service in self.services:
             if missing := set(REQUIRES.get(service, ())) - set(self.services):
                 raise CloudError(f"service {service} needs {', '.join(sorted(missing))}: add them to services")

@@ -34,7 +34,9 @@ class CloudProcesses:
         self._options = options
         self._supervisor = Supervisor(owner=owner, on_change=self._report)
         self._state = State(pid=os.getpid(), created=psutil.Process().create_time())
-        self._node = OpenSearchNode(directory) if "opensearch" in options.services else None
+        self._node = None
+        if "opensearch" in options.services:
+            self._node = OpenSearchNode(directory, settings=options.opensearch_settings)
 
     def run(self) -> int:
         """Run until we are asked to stop; return the exit code."""
@@ -111,18 +113,24 @@ class CloudProcesses:
         if "functions" in endpoints:
             arguments = ["--aws-endpoint", endpoints["aws"], *speed]
             simulators.append(self._simulator("functions", endpoints["functions"], arguments, base))
+        if "firehose" in endpoints:
+            arguments = ["--opensearch-url", endpoints["opensearch"], "--s3-endpoint", endpoints["aws"], *speed]
+            simulators.append(self._simulator("firehose", endpoints["firehose"], arguments, base))
         if "packages" in endpoints and self._node:
             aws = ["--s3-endpoint", endpoints["aws"]]
             node = ["--opensearch-url", endpoints["opensearch"], "--analyzers-dir", str(self._node.analyzers_dir)]
             simulators.append(self._simulator("packages", endpoints["packages"], [*aws, *node, *speed], base))
+        if "proxy" in endpoints:
+            node = ["--node-url", endpoints["opensearch"]]
+            simulators.append(self._simulator("proxy", endpoints["proxy"], node, base, module="node_faults"))
         if "slack" in endpoints:
             simulators.append(self._simulator("slack", endpoints["slack"], [], base))
         return simulators
 
-    def _simulator(self, name: str, url: str, arguments: list[str], base: Mapping[str, str]) -> Service:
+    def _simulator(self, name: str, url: str, arguments: list[str], base: Mapping[str, str], module: str = "") -> Service:
         return Service(
             name=name,
-            command=[sys.executable, "-m", f"local.simulators.{name}", "--port", url.rpartition(":")[2], *arguments],
+            command=[sys.executable, "-m", f"local.simulators.{module or name}", "--port", url.rpartition(":")[2], *arguments],
             environment=base,
             log=self._directory / "logs" / f"{name}.log",
             directory=ROOT,
