@@ -30,7 +30,9 @@ from local.supervisor import ProcessState
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("opensearch", "aws", "dynamodb", "functions", "firehose", "packages", "slack", "airflow")
-REQUIRES = {"functions": ("aws",), "firehose": ("opensearch", "aws"), "packages": ("opensearch", "aws")}
+# Only started when they are named.
+OPTIONAL_SERVICES = ("proxy",)
+REQUIRES = {"functions": ("aws",), "firehose": ("opensearch", "aws"), "packages": ("opensearch", "aws"), "proxy": ("opensearch",)}
 EXIT_ALREADY_UP = 3
 # Airflow takes 20-30 s on 2 cores, more while other things run.
 _START_SECONDS = 300

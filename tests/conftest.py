@@ -11,6 +11,7 @@ from botocore.config import Config
 
 from local.aws import VARIABLES_TO_UNSET
 from local.cloud import Cloud
+from local.opensearch import OpenSearchNode
 
 # Twenty times the service's pace: copying, validating and associating a dictionary take 3 s instead of a minute.
 SPEED = 20.0
@@ -58,3 +59,19 @@ def cloud_environment(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     for name, value in cloud.environment.items():
         monkeypatch.setenv(name, value)
     return cloud
+
+
+@pytest.fixture(scope="session")
+def small_queue_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenSearchNode]:
+    """A node that writes with one thread and lets one request wait: under a few clients its 429s are real."""
+    settings = {"thread_pool.write.size": 1, "thread_pool.write.queue_size": 1}
+    with OpenSearchNode(tmp_path_factory.mktemp("small_queue"), settings=settings) as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def bulk_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """What bulk indexing needs. A Firehose buffer of 60 s is delivered after 1 s, retries of 300 s end after 5 s."""
+    services = ("opensearch", "aws", "dynamodb", "functions", "firehose")
+    with Cloud(tmp_path_factory.mktemp("bulk"), services=services, speed=60) as cloud:
+        yield cloud

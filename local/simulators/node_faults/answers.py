@@ -1,7 +1,8 @@
 """What nodes, the service and load balancers say when they refuse.
 
-The texts of single items, of the JSON 429 and of the blocks are OpenSearch 3.8.0's, seen on a node. The line of text with 429 and the
-JSON with 413 are what users of the service report ("429 Too Many Requests /_bulk", "Request size exceeded 10485760 bytes").
+The texts of items and of the JSON 429 (of indexing pressure: a full queue refuses items) are OpenSearch 3.8.0's, seen on a node. The line
+of text with 429 and the JSON with 413 are what users of the service report ("429 Too Many Requests /_bulk", "Request size exceeded
+10485760 bytes").
 """
 
 from __future__ import annotations
@@ -13,8 +14,15 @@ from local.simulators.node_faults.faults import Kind
 
 _REJECTED = {
     "type": "rejected_execution_exception",
-    "reason": "rejected execution of org.opensearch.action.support.replication.TransportWriteAction "
-    "on OpenSearchThreadPoolExecutor[name = local/write, queue capacity = 1]",
+    "reason": "rejected execution of org.opensearch.action.support.replication.TransportWriteAction$1@5f1c2a3e on "
+    "OpenSearchThreadPoolExecutor[name = local/write, queue capacity = 1, "
+    "org.opensearch.common.util.concurrent.OpenSearchThreadPoolExecutor@1315f1d5"
+    "[Running, pool size = 1, active threads = 1, queued tasks = 1, completed tasks = 47]]",
+}
+_REJECTED_WHOLE = {
+    "type": "rejected_execution_exception",
+    "reason": "rejected execution of coordinating operation [coordinating_and_primary_bytes=53687000, replica_bytes=0, "
+    "all_bytes=53687000, coordinating_operation_bytes=5248, max_coordinating_and_primary_bytes=53687091]",
 }
 _DISK_FULL = "[TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, index has read-only-allow-delete block]"
 _READ_ONLY = "[FORBIDDEN/8/index write (api)]"
@@ -43,7 +51,7 @@ def item_refusal(kind: Kind, index: str | None) -> dict[str, Any]:
 def refusal(kind: Kind, path: str) -> Response | None:
     """Return the answer to a whole request that met this kind; None for a kind that is no answer."""
     if kind is Kind.STATUS_429:
-        return json_response({"error": {"root_cause": [_REJECTED], **_REJECTED}, "status": 429}, 429)
+        return json_response({"error": {"root_cause": [_REJECTED_WHOLE], **_REJECTED_WHOLE}, "status": 429}, 429)
     if kind is Kind.STATUS_429_TEXT:
         return Response(429, f"429 Too Many Requests {path}".encode(), {"Content-Type": "text/plain;charset=UTF-8"})
     if kind is Kind.STATUS_413:

@@ -78,7 +78,7 @@ class Fault:
     """What the requests to a path meet.
 
     :param times: how many requests meet it; None for all until it is withdrawn
-    :param after: how many requests pass before
+    :param after: how many requests pass before, those counted that meet another fault
     :param path: end of the paths that it strikes: ``_bulk`` is ``/_bulk`` and ``/products/_bulk``
     :param share: of the items, for the kinds that strike items and for `SHORT`; at least one item is struck
     :param seconds: for the kinds that take time
@@ -117,8 +117,8 @@ class Fault:
 class Plan:
     """Faults drawn at random: of each request one for its items and one for the whole, or none.
 
-    What a request meets follows from the seed, its path, the length of its body and how many of that length came before: so it
-    is the same whatever order the threads of a client send in.
+    What a request meets follows from the seed, the end of its path, the length of its body and how many of that length came before:
+    so it is the same whatever order the threads of a client send in, and for indexes whose names differ but not in length.
 
     :param probabilities: by kind; those of items may add up to 1, and so may the others
     :param seconds: the longest that a kind that takes time may take
@@ -187,15 +187,12 @@ class _Order:
     passed: int = 0
     done: int = 0
 
-    def meets(self, path: str, size: int) -> bool:
-        """Count a request and say whether it is struck."""
+    def is_due(self, path: str, size: int) -> bool:
+        """Count a request and say whether it is one to strike."""
         if not self.fault.strikes(path, size):
             return False
-        if self.passed < self.fault.after:
-            self.passed += 1
-            return False
-        self.done += 1
-        return True
+        self.passed += 1
+        return self.passed > self.fault.after
 
     @property
     def is_used_up(self) -> bool:
@@ -237,12 +234,14 @@ class Faults:
         with self._lock:
             if not self._orders and not self._plan.probabilities:
                 return None
-            self._seen[path, size] += 1
-            random = Random(f"{self._plan.seed}:{path}:{size}:{self._seen[path, size]}")
+            name = path.rpartition("/")[2]
+            self._seen[name, size] += 1
+            random = Random(f"{self._plan.seed}:{name}:{size}:{self._seen[name, size]}")
             found: dict[bool, Fault] = {}
             for order in self._orders:
-                if order.fault.kind.of_items not in found and order.meets(path, size):
+                if order.is_due(path, size) and order.fault.kind.of_items not in found:
                     found[order.fault.kind.of_items] = order.fault
+                    order.done += 1
             self._orders = [order for order in self._orders if not order.is_used_up]
             for fault in self._plan.draw(path, random):
                 found.setdefault(fault.kind.of_items, fault)

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from local.simulators.node_faults.faults import Draw, Faults, Kind, Plan
+from local.simulators.node_faults.faults import Draw, Fault, Faults, Kind, Plan
 
 PROBABILITIES = {Kind.ITEM_429: 0.3, Kind.ITEM_BLOCK_403: 0.1, Kind.RESET_AFTER: 0.2, Kind.CUT: 0.1, Kind.SLOW: 0.1}
 
@@ -28,6 +28,16 @@ def test_a_seed_draws_the_same_whatever_order_the_requests_come_in() -> None:
     assert drawn(1, requests) != drawn(2, requests)
 
 
+def test_a_seed_draws_the_same_for_an_index_of_another_name() -> None:
+    met = []
+    for index in ("a", "b"):
+        faults = Faults()
+        faults.follow(Plan(1, PROBABILITIES))
+        met.append([kinds(faults.draw(f"/{index}/_bulk", size)) for size in range(100)])
+
+    assert met[0] == met[1]
+
+
 def test_kinds_come_as_often_as_planned_and_together() -> None:
     faults = Faults()
     faults.follow(Plan(3, PROBABILITIES))
@@ -46,3 +56,23 @@ def test_a_plan_leaves_other_paths_alone_and_items_where_there_are_none() -> Non
     assert kinds(faults.draw("/x/_bulk", 1)) == (Kind.ITEM_429, Kind.CUT)
     assert kinds(faults.draw("/_mget", 1)) == (Kind.CUT,)
     assert faults.draw("/x/_doc/_bulky", 1) is None
+
+
+def test_orders_of_one_path_follow_each_other() -> None:
+    faults = Faults()
+    faults.order(Fault(Kind.CUT))
+    faults.order(Fault(Kind.SLOW, after=1))
+    faults.order(Fault(Kind.NOT_JSON))
+    faults.order(Fault(Kind.ITEM_429, times=None, after=2))
+
+    met = [kinds(faults.draw("/_bulk", 1)) for _ in range(4)]
+
+    assert met == [(Kind.CUT,), (Kind.SLOW,), (Kind.ITEM_429, Kind.NOT_JSON), (Kind.ITEM_429,)]
+
+
+def test_an_order_goes_before_the_plan() -> None:
+    faults = Faults()
+    faults.follow(Plan(1, {Kind.CUT: 1}))
+    faults.order(Fault(Kind.SLOW))
+
+    assert [kinds(faults.draw("/_bulk", 1)) for _ in range(2)] == [(Kind.SLOW,), (Kind.CUT,)]
