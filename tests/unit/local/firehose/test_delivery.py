@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from local.simulators.firehose.documents import Answer
+from local.simulators.firehose.documents import Answer, S3Object
+from local.simulators.firehose.effects import S3 as S3Buckets
+from local.simulators.firehose.effects import OpenSearch
 from tests.unit.local.firehose.world import S3, World, answer_all
 
 
@@ -293,3 +295,11 @@ def test_a_request_to_the_node_has_at_most_five_mebibytes(world: World) -> None:
     world.pass_time(60)
 
     assert [len(documents) for documents in world.requests] == [5, 5, 2]
+
+
+def test_a_node_and_a_bucket_that_do_not_answer_are_trouble_that_may_pass() -> None:
+    nowhere = "http://127.0.0.1:9"
+
+    assert OpenSearch(nowhere).bulk(b"").status == 0
+    with pytest.raises(OSError, match="s3://backup/a cannot be written"):
+        S3Buckets(nowhere).put(S3Object("backup", "a", b"", 1))
