@@ -1,0 +1,94 @@
+"""The bucket of bulk indexing: whole objects, and errors of the two families."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from searchops.core.errors import classify_client_error
+
+_CONFLICT_TRIES = 6
+"""How often a conditional write is tried that meets another one of the same object."""
+
+
+def code_of(error: BaseException) -> str:
+    """The code of an AWS answer, or an empty text."""
+    return str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """``modified_at``: epoch seconds, by the clock of S3."""
+
+    key: str
+    size: int
+    modified_at: float
+
+
+class Bucket:
+    """
+    :param s3: a boto3 S3 client. Its own retries and time-outs are what a call may take
+    """
+
+    def __init__(self, s3: Any, name: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._s3 = s3
+        self.name = name
+        self._sleep = sleep
+
+    def put(self, key: str, body: bytes) -> None:
+        """Write an object, over an earlier one.
+
+        :raises TransientError, DataError: it could not be written
+        """
+        try:
+            self._s3.put_object(Bucket=self.name, Key=key, Body=body)
+        except Exception as error:
+            raise classify_client_error(error) from error
+
+    def put_once(self, key: str, body: bytes) -> None:
+        """Write an object whose key follows from its content; one that is there is this one.
+
+        :raises TransientError, DataError: it could not be written
+        """
+        for attempt in range(1, _CONFLICT_TRIES + 1):
+            try:
+                self._s3.put_object(Bucket=self.name, Key=key, Body=body, IfNoneMatch="*")
+                return
+            except Exception as error:
+                code = code_of(error)
+                if code in ("PreconditionFailed", "412"):
+                    return
+                if code != "ConditionalRequestConflict" or attempt == _CONFLICT_TRIES:
+                    raise classify_client_error(error) from error
+            self._sleep(random.uniform(0.01, 0.05) * attempt)  # noqa: S311 - no secret
+
+    def get(self, key: str) -> bytes | None:
+        """
+        :return: None where there is no such object
+        """
+        try:
+            return self._s3.get_object(Bucket=self.name, Key=key)["Body"].read()  # type: ignore[no-any-return]
+        except Exception as error:
+            if code_of(error) in ("NoSuchKey", "404"):
+                return None
+            raise classify_client_error(error) from error
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """The objects below a prefix in the order of their keys: one call for each thousand."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        try:
+            for page in pages:
+                for entry in page.get("Contents", []):
+                    yield Stored(entry["Key"], entry["Size"], entry["LastModified"].timestamp())
+        except Exception as error:
+            raise classify_client_error(error) from error
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is gone already is as well."""
+        try:
+            self._s3.delete_object(Bucket=self.name, Key=key)
+        except Exception as error:
+            raise classify_client_error(error) from error

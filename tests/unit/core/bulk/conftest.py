@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.core.bulk.small_s3 import SmallS3
+
+
+@pytest.fixture
+def s3(s3_url: str, quick_clients: None) -> SmallS3:
+    return SmallS3(s3_url)
