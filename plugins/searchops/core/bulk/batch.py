@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 
 from searchops.core.bulk.encode import Encoder, Unencodable, encode_source
 from searchops.core.bulk.model import BatchResult, Counts, End, Kind, Operation, Rejected, Unreadable
@@ -175,29 +176,40 @@ class Batcher:
         return batch
 
     def _fill(self, batch: Batch) -> None:
-        sizes, under_way, encode = self._sizes, self._under_way, self._encoder.lines
-        ids = {operation.id for operation in batch.operations}
-        limit, most, largest = sizes.bytes, sizes.documents, sizes.request_bytes
-        add, seen = batch.add, ids.add
-        while len(batch.ends) < most and batch.size < limit:
-            operation = next(self._operations, None)
-            if operation is None:
-                return
-            if isinstance(operation, Unreadable):
-                batch.add_rejected(_NOTHING, "unreadable", operation.reason, operation.line, operation.where)
+        """Every document passes here: what is looked up is looked up once."""
+        encode, under_way, largest = self._encoder.lines, self._under_way, self._sizes.request_bytes
+        operations, lines, ends = batch.operations, batch.lines, batch.ends
+        ids, size, limit = {operation.id for operation in operations}, batch.size, self._sizes.bytes
+        if size >= limit:
+            return
+        for operation in islice(self._operations, self._sizes.documents - len(ends)):
+            if type(operation) is not Operation:
+                self._unreadable(batch, operation)
                 continue
             try:
                 line = encode(operation)
             except Unencodable as error:
                 batch.add_rejected(operation, error.kind, error.reason, _as_text(operation))
                 continue
-            if len(line) > largest:
-                reason = f"{len(line):,} bytes, a request may have {largest:,}"
+            length = len(line)
+            if length > largest:
+                reason = f"{length:,} bytes, a request may have {largest:,}"
                 batch.add_rejected(operation, "too_large", reason, _as_text(operation))
                 continue
             id = operation.id
-            if id in ids or id in under_way or (batch.size + len(line) > limit and batch.ends):
+            if id in ids or id in under_way or (size + length > limit and ends):
                 self._kept = (operation, line)
-                return
-            seen(id)
-            add(operation, line)
+                break
+            ids.add(id)
+            operations.append(operation)
+            lines.append(line)
+            ends.append(None)
+            size += length
+            if size >= limit:
+                break
+        batch.size = size
+
+    def _unreadable(self, batch: Batch, operation: Operation | Unreadable) -> None:
+        if not isinstance(operation, Unreadable):
+            raise TypeError(f"expected an Operation, made by index, create, update or delete, found {type(operation).__name__}")
+        batch.add_rejected(_NOTHING, "unreadable", operation.reason, operation.line, operation.where)

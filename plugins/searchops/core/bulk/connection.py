@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 import orjson
@@ -21,11 +21,7 @@ _SHOWN = (
     "errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.type,items.*.error.caused_by.reason"
 )
 
-
-class _Connection(Protocol):
-    def perform_request(
-        self, method: str, url: str, params: Any, body: Any, timeout: Any, *, ignore: Any, headers: Any
-    ) -> Any: ...
+_ALL_WELL = '{"errors":false,"items":[{'
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +31,8 @@ class Answer:
     status: int
     body: Any = None
     words: str = ""
+    taken: int | None = None
+    """Of a bulk request: so many items, none with an error; the body is not parsed then."""
 
     @property
     def error(self) -> Any:
@@ -45,6 +43,7 @@ class IndexConnection:
     """The requests of an indexer to one index.
 
     :param client: an ``opensearchpy.OpenSearch``: its hosts, TLS and credentials are used
+    :param results: ask for the result of each item too: whether it was a noop
     :param gzip: compress bodies, at zlib's level 1: a fifth of the size at 100 MB/s a core
     """
 
@@ -53,6 +52,7 @@ class IndexConnection:
     ) -> None:
         self._pool = client.transport.connection_pool
         self._path = "/" + quote(index, safe="")
+        self._results = results
         self._timeout = timeout_seconds
         self._headers = {"content-type": "application/x-ndjson"}
         self._gzip = gzip
@@ -81,8 +81,9 @@ class IndexConnection:
 
         connection = self._pool.get_connection()
         try:
+            # As a view, because the client writes bodies that are bytes to its log at level DEBUG.
             status, _, text = connection.perform_request(
-                method, path, dict(parameters), body, self._timeout, ignore=_ANY_STATUS, headers=dict(headers)
+                method, path, dict(parameters), memoryview(body), self._timeout, ignore=_ANY_STATUS, headers=dict(headers)
             )
         except SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error.info):
@@ -95,6 +96,9 @@ class IndexConnection:
             self._pool.mark_dead(connection)
             return Answer(0, words=f"no answer: {type(error.info).__name__}")
         self._pool.mark_live(connection)
+        if status == 200 and not self._results and text.startswith(_ALL_WELL) and text.endswith("]}"):
+            # Every item would be parsed to learn that there is nothing to learn: a fifth of our time.
+            return Answer(status, taken=text.count('"status":'))
         try:
             return Answer(status, orjson.loads(text))
         except orjson.JSONDecodeError:

@@ -157,7 +157,7 @@ class Delivery:
         return waiting
 
     def _send(self, batch: Batch, places: Sequence[int]) -> tuple[Verdict, Answer]:
-        body = b"".join([batch.lines[place] for place in places])
+        body = b"".join(batch.lines if len(places) == len(batch.lines) else [batch.lines[place] for place in places])
         with self._pressure.slot() as began:
             answer = self._connection.bulk(body)
         batch.counts.requests += 1
@@ -170,11 +170,11 @@ class Delivery:
                 self._pressure.refused(began)
                 batch.counts.refused += len(places)
             return verdict, answer
-        items = answer.body.get("items") if isinstance(answer.body, Mapping) else None
-        if not isinstance(items, list) or len(items) != len(places):
-            found = len(items) if isinstance(items, list) else "no"
+        items = _items_of(answer)
+        found = answer.taken if answer.taken is not None else len(items)
+        if found != len(places):
             return Verdict.UNAVAILABLE, Answer(0, words=f"expected {len(places)} answers, found {found}")
-        if any(item["status"] == 429 for entry in items for item in entry.values()) if answer.body.get("errors") else False:
+        if any(item.get("status") == 429 for item in items):
             self._pressure.refused(began)
         else:
             self._pressure.taken()
@@ -182,13 +182,11 @@ class Delivery:
 
     def _items(self, batch: Batch, places: Sequence[int], answer: Answer, waiting: _Waiting) -> list[int]:
         """Give their ends to the documents that have one; return the places of those in conflict with what the index holds."""
-        items = answer.body["items"]
-        if answer.body.get("errors") is False and self._encoder.scheme.version is not VersionScheme.SEQUENCE:
+        if answer.taken is not None:
             batch.end_all(places, End.INDEXED)
             return []
         conflicts = []
-        for place, entry in zip(places, items, strict=True):
-            item = next(iter(entry.values()))
+        for place, item in zip(places, _items_of(answer), strict=True):
             verdict = judge_item(batch.operations[place].kind, item)
             if verdict is Verdict.DONE:
                 batch.end(place, End.INDEXED)
@@ -315,6 +313,15 @@ def _document(batch: Batch, place: int) -> dict[str, Any]:
     operation = batch.operations[place]
     routing = {} if operation.routing is None else {"routing": operation.routing}
     return {"_id": operation.id, **routing}
+
+
+def _items_of(answer: Answer) -> list[Mapping[str, Any]]:
+    """The inner objects of ``items``; none where the answer is not that of a bulk request."""
+    items = answer.body.get("items") if isinstance(answer.body, Mapping) else None
+    if not isinstance(items, list) or not all(isinstance(entry, dict) and entry for entry in items):
+        return []
+    inner = [next(iter(entry.values())) for entry in items]
+    return inner if all(isinstance(item, dict) for item in inner) else []
 
 
 def _words(answer: Answer) -> str:

@@ -20,6 +20,9 @@ class Kind(Enum):
     DELETE = "delete"
 
 
+_INDEX = Kind.INDEX
+
+
 class Operation(NamedTuple):
     """One line of input. Made by `index`, `create`, `update` and `delete`.
 
@@ -49,7 +52,7 @@ class Unreadable(NamedTuple):
 def index(
     id: str, source: Source, *, version: int | None = None, routing: str | None = None, sequence: str | None = None
 ) -> Operation:
-    return Operation(Kind.INDEX, id, source, version, routing, sequence)
+    return Operation(_INDEX, id, source, version, routing, sequence)
 
 
 def create(id: str, source: Source, *, routing: str | None = None) -> Operation:
