@@ -68,6 +68,10 @@ class IndexClients:
         return self.client("iam")
 
     @cached_property
+    def logs(self) -> Any:
+        return self.client("logs")
+
+    @cached_property
     def dynamodb(self) -> Any:
         """Of the account and Region where the table of claims is, which need not be the domain's."""
         home = self.index.home
