@@ -1,0 +1,153 @@
+"""The ledger of a run: which inputs it has, where their documents have ended, and whether what was handed over has been proved.
+
+``ledger/<index>/<run>.json`` is written before the first document is, so that whoever sweeps tombstones sees a load that is under way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Self
+
+from searchops.core.bulk import places
+from searchops.core.bulk.bucket import Bucket
+from searchops.core.bulk.ledger import Unbalanced, check
+from searchops.core.bulk.model import Counts
+from searchops.core.errors import DataError
+
+_FORMAT = 1
+
+
+class State(Enum):
+    OPEN = "open"
+    """Documents may still be written."""
+    CLOSED = "closed"
+    """Every document has its end; some are on manifests."""
+    SETTLED = "settled"
+    """Nothing is on a manifest any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """:param source: for a person: its URI, and which part of it"""
+
+    source: str
+    counts: Counts = field(default_factory=Counts)
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """``began_at`` and ``changed_at`` are epoch seconds."""
+
+    index: str
+    run: str
+    state: State
+    began_at: float
+    changed_at: float
+    inputs: Mapping[str, Input]
+
+    @property
+    def counts(self) -> Counts:
+        total = Counts()
+        for part in self.inputs.values():
+            total.add(part.counts)
+        return total
+
+    def to_json(self) -> bytes:
+        inputs = {
+            name: {"source": part.source, "counts": part.counts.to_dict(), "complete": part.complete}
+            for name, part in self.inputs.items()
+        }
+        head = {"format": _FORMAT, "index": self.index, "run": self.run, "state": self.state.value}
+        times = {"began_at": self.began_at, "changed_at": self.changed_at}
+        return json.dumps({**head, **times, "counts": self.counts.to_dict(), "inputs": inputs}, indent=1).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Self:
+        """:raises DataError: it is no ledger of ours"""
+        try:
+            values: dict[str, Any] = json.loads(content)
+            if values["format"] != _FORMAT:
+                raise ValueError(f"format {values['format']}")
+            inputs = {
+                name: Input(str(part["source"]), Counts.from_dict(part["counts"]), bool(part["complete"]))
+                for name, part in values["inputs"].items()
+            }
+            return cls(
+                str(values["index"]),
+                str(values["run"]),
+                State(values["state"]),
+                float(values["began_at"]),
+                float(values["changed_at"]),
+                inputs,
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"expected a ledger that searchops wrote, found {content[:80]!r}", reason=str(error)) from error
+
+
+class Ledgers:
+    """The ledgers of one index."""
+
+    def __init__(self, bucket: Bucket, index: str) -> None:
+        self._bucket = bucket
+        self._index = index
+
+    def read(self, run: str) -> Run | None:
+        """:raises DataError: there is one that can not be read"""
+        content = self._bucket.get(places.ledger_key(self._index, run))
+        return Run.from_json(content) if content is not None else None
+
+    def open(self, run: str, sources: Mapping[str, str], now: float) -> Run:
+        """Begin a run, or take up one that was begun: it keeps the time at which it began and what its inputs had come to.
+
+        :param sources: of each input, by its name
+        """
+        before = self.read(run)
+        known = before.inputs if before else {}
+        inputs = {name: known.get(name, Input(source)) for name, source in sources.items()}
+        return self._write(Run(self._index, run, State.OPEN, before.began_at if before else now, now, inputs))
+
+    def close(self, run: str, counts: Mapping[str, Counts], now: float) -> Run:
+        """Write the books of all inputs.
+
+        :param counts: of each input that has come to its end
+        :raises Unbalanced: an input has not, or its ends do not add up
+        :raises DataError: the run was never opened
+        """
+        before = self.read(run)
+        if before is None:
+            raise DataError(f"index {self._index}, run {run}: expected a ledger, found none: was it removed by hand?")
+        if missing := sorted(set(before.inputs) - set(counts)):
+            names = ", ".join(before.inputs[name].source for name in missing[:3])
+            raise Unbalanced(f"run {run}: {len(missing)} of {len(before.inputs)} inputs have not come to their end, e.g. {names}")
+        for part in counts.values():
+            check(part)
+        inputs = {name: Input(part.source, counts[name], complete=True) for name, part in before.inputs.items()}
+        ended = Run(self._index, run, State.CLOSED, before.began_at, now, inputs)
+        if not ended.counts.handed_over:
+            ended = Run(self._index, run, State.SETTLED, before.began_at, now, inputs)
+        return self._write(ended)
+
+    def settle(self, run: str, now: float) -> Run | None:
+        """Note that nothing of a closed run is on a manifest any more.
+
+        :return: the ledger; None where there is none, as for a function that keeps no books
+        """
+        before = self.read(run)
+        if before is None or before.state is not State.CLOSED:
+            return before
+        return self._write(Run(self._index, run, State.SETTLED, before.began_at, now, before.inputs))
+
+    def all(self) -> Iterator[Run]:
+        """Every run that is known, in the order of their names."""
+        for stored in self._bucket.list(places.ledgers_prefix(self._index)):
+            content = self._bucket.get(stored.key)
+            if content is not None:
+                yield Run.from_json(content)
+
+    def _write(self, run: Run) -> Run:
+        self._bucket.put(places.ledger_key(self._index, run.run), run.to_json())
+        return run
