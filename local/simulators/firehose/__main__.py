@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from local.simulators.firehose.api import application
 from local.simulators.firehose.effects import S3, OpenSearch
@@ -18,6 +19,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--s3-endpoint", required=True, help="where the buckets of the backups are")
     parser.add_argument("--speed", type=float, default=1.0, help="60 makes a minute of buffering or of retries a second")
     options = parser.parse_args(arguments)
+    # A put has to be answered at once also while a delivery is prepared: the default lets the latter compute for 5 ms.
+    sys.setswitchinterval(0.0005)
     service = FirehoseService(OpenSearch(options.opensearch_url), S3(options.s3_endpoint), Settings(speed=options.speed))
     serve(application(service), options.port)
     service.close()

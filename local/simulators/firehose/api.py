@@ -87,13 +87,15 @@ class _Operation:
     def __call__(self, request: Request) -> Response:
         parameters = request.json()
         faults = self._faults.for_call(self._name, parameters.get("DeliveryStreamName"))
-        time.sleep(faults.seconds("slow"))
+        if seconds := faults.seconds("slow"):
+            time.sleep(seconds)
         if faults.find("reset"):
             raise ConnectionReset
         response = self._answer(parameters, faults)
         if faults.find("reset_after"):
             raise ConnectionReset
-        time.sleep(faults.seconds("slow_after"))
+        if seconds := faults.seconds("slow_after"):
+            time.sleep(seconds)
         if fault := faults.find("server_error_after"):
             return _error(_server_error(fault))
         return response

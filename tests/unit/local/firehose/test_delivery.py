@@ -202,17 +202,17 @@ def test_a_record_that_is_no_single_json_object_fails_alone(world: World, data: 
 
 
 @pytest.mark.parametrize(
-    ("setting", "requests", "failed"),
-    [("failure", 1, 1), ("delivered", 1, 0), ("retry", 10, 1)],
+    ("setting", "is_tried_again", "failed"),
+    [("failure", False, 1), ("delivered", False, 0), ("retry", True, 1)],
 )
-def test_a_conflict_ends_as_it_is_set(setting: str, requests: int, failed: int) -> None:
-    world = World(conflict=setting, retry_max_seconds=300)
+def test_a_conflict_ends_as_it_is_set(setting: str, is_tried_again: bool, failed: int) -> None:
+    world = World(conflict=setting)
     world.create()
     world.put_documents({"n": 1})
     world.answers = [answer_all(409, type="version_conflict_engine_exception", reason="older")] * 100
     world.pass_time(60 + 400)
 
-    assert len(world.requests) == requests if setting != "retry" else len(world.requests) > 5
+    assert (len(world.requests) > 1) is is_tried_again
     assert [line["errorCode"] for line in world.lines()] == ["409"] * failed
 
 
