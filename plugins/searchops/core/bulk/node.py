@@ -51,7 +51,7 @@ def documents(client: Any, index: str, body: Mapping[str, Any], *, page: int = 1
 
     By scroll: without a point in time a page could miss what moves, and those exist only from OpenSearch 2.4, their tie-breaker from 3.3.
     """
-    search = {"sort": ["_doc"], "track_total_hits": False, **body, "size": page}
+    search = {"sort": ["_doc"], **body, "size": page}
     answer = ask(client, "POST", path(index, "_search"), params={"scroll": SCROLL_KEEP}, body=search)
     try:
         while True:
