@@ -13,6 +13,7 @@ import orjson
 from searchops.core.bulk.model import HandedOver, Operation, index
 from searchops.core.bulk.scheme import MAX_VERSION, Scheme, VersionScheme
 
+_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 # No text of JSON can hold it: within one, a quotation mark comes after a backslash.
 _SOURCE = b',"source":'
 
@@ -55,8 +56,7 @@ def write(index: str, document: HandedOver) -> bytes:
     else:
         header["version"] = document.version
     # Outside of texts, where JSON knows none, a line break means as much as a space.
-    source = document.source.replace(b"\n", b" ") if b"\n" in document.source else document.source
-    return orjson.dumps(header)[:-1] + _SOURCE + source + b"}"
+    return orjson.dumps(header)[:-1] + _SOURCE + document.source.translate(_LINE_BREAKS) + b"}"
 
 
 def read(line: bytes) -> Envelope:

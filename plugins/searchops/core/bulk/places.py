@@ -20,6 +20,11 @@ FIREHOSE_FAILED = "firehose-failed/"
 FAILURE_FOLDERS = ("AmazonOpenSearchService-failed", "AmazonOpenSearchService_failed", "elasticsearch_failed")
 """The folder that Firehose adds to the stream's prefix: as the API model, the developer guide and older streams have it."""
 
+REDRIVE = "redrive-"
+"""What the input of rejected documents begins with that a redrive wrote; the digest of the object's key follows."""
+REDRIVEN_FAILURES = "firehose-failed"
+"""Their run, where the object was Firehose's, which knows of no runs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
@@ -199,7 +200,7 @@ def test_threads_share_one_pace(calls):
         thread.join()
 
     begins.sort()
-    for (begin, size, count), (following, _, _) in zip(begins, begins[1:], strict=False):
+    for (begin, size, count), (following, _, _) in pairwise(begins):
         assert following - begin >= max(size / 1_000, 1 / 10, count / 100) - 1e-6 * following
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -173,7 +174,7 @@ def test_the_spool_is_cut_within_its_limit_and_loses_nothing(lines, limit):
     assert [place for part in parts for place in part] == list(range(len(lines)))
     for part in parts:
         assert len(part) == 1 or sum(len(lines[place]) + 1 for place in part) <= limit
-    for part, following in zip(parts, parts[1:], strict=False):
+    for part, following in pairwise(parts):
         assert sum(len(lines[place]) + 1 for place in [*part, following[0]]) > limit
 
 

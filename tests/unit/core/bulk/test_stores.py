@@ -103,5 +103,5 @@ def test_manifests_are_found_by_run_and_one_that_is_gone_is_none(s3):
 def test_a_manifest_that_can_not_be_read_is_an_error_that_names_it(s3, content):
     s3.put("manifests/products/r/a/00000001-b.json.gz", content)
 
-    with pytest.raises(DataError, match="manifests/products/r/a/00000001-b.json.gz: expected a manifest"):
+    with pytest.raises(DataError, match=r"manifests/products/r/a/00000001-b\.json\.gz: expected a manifest"):
         Manifests(Bucket(s3.client, s3.bucket), "products").read("manifests/products/r/a/00000001-b.json.gz")
