@@ -7,7 +7,7 @@ not to (opensearch-py 3.2); a count of what was sent would be wrong, and a write
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -43,12 +43,21 @@ class IndexConnection:
     """The requests of an indexer to one index.
 
     :param client: an ``opensearchpy.OpenSearch``: its hosts, TLS and credentials are used
+    :param timeout_seconds: of each request, or what says it before each; that may refuse with a TransientError
+    :param refresh: when searches find what a bulk request wrote: ``true``, ``wait_for`` or ``false``, the cluster's default
     :param results: ask for the result of each item too: whether it was a noop
     :param gzip: compress bodies, at zlib's level 1: a fifth of the size at 100 MB/s a core
     """
 
     def __init__(
-        self, client: Any, index: str, *, timeout_seconds: float = 60.0, gzip: bool = False, results: bool = False
+        self,
+        client: Any,
+        index: str,
+        *,
+        timeout_seconds: float | Callable[[], float] = 60.0,
+        refresh: str | None = None,
+        gzip: bool = False,
+        results: bool = False,
     ) -> None:
         self._pool = client.transport.connection_pool
         self._path = "/" + quote(index, safe="")
@@ -59,6 +68,8 @@ class IndexConnection:
         if gzip:
             self._headers["content-encoding"] = "gzip"
         self._parameters = {"filter_path": f"{_SHOWN},items.*.result" if results else _SHOWN}
+        if refresh:
+            self._parameters["refresh"] = refresh
 
     def bulk(self, body: bytes) -> Answer:
         if self._gzip:
@@ -79,11 +90,12 @@ class IndexConnection:
         from opensearchpy.exceptions import ConnectionError as NoConnection
         from opensearchpy.exceptions import SSLError
 
+        timeout = self._timeout() if callable(self._timeout) else self._timeout
         connection = self._pool.get_connection()
         try:
             # As a view, because the client writes bodies that are bytes to its log at level DEBUG.
             status, _, text = connection.perform_request(
-                method, path, dict(parameters), memoryview(body), self._timeout, ignore=_ANY_STATUS, headers=dict(headers)
+                method, path, dict(parameters), memoryview(body), timeout, ignore=_ANY_STATUS, headers=dict(headers)
             )
         except SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error.info):

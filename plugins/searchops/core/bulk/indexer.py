@@ -59,6 +59,7 @@ class BulkIndexer:
     :param hand_over_unknown: hand over also what may or may not have been written (no answer, 5xx), not only what got a 429
     :param rejected: keeps documents that can not be indexed; without one they are in the results alone
     :param concurrency: least and most requests under way
+    :param timeout_seconds, refresh: see `IndexConnection`
     :param on_progress: called every ``progress_seconds``
     """
 
@@ -76,7 +77,8 @@ class BulkIndexer:
         batch_bytes: int = BATCH_BYTES,
         batch_documents: int = BATCH_DOCUMENTS,
         request_bytes: int = MAX_REQUEST_BYTES,
-        timeout_seconds: float = 60.0,
+        timeout_seconds: float | Callable[[], float] = 60.0,
+        refresh: str | None = None,
         gzip: bool = False,
         on_progress: Listener | None = None,
         progress_seconds: float = 5.0,
@@ -91,7 +93,7 @@ class BulkIndexer:
         self._listener = on_progress
         self._progress_seconds = progress_seconds
         self._delivery = Delivery(
-            IndexConnection(client, index, timeout_seconds=timeout_seconds, gzip=gzip, results=results),
+            IndexConnection(client, index, timeout_seconds=timeout_seconds, refresh=refresh, gzip=gzip, results=results),
             self._encoder,
             self._pressure,
             self._sizes,
@@ -134,7 +136,7 @@ class BulkIndexer:
         """The same, batch by batch in the order in which they end. Who takes the results slowly slows the input."""
         return self._stream(operations, Ledger(checkpoints, input), expected)
 
-    def write(self, operations: Sequence[Operation]) -> Written:
+    def write(self, operations: Sequence[Operation | Unreadable]) -> Written:
         """Index a few documents now, from this thread.
 
         :raises NotDone: some have no end; its ``written`` says which have
