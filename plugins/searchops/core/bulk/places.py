@@ -15,6 +15,7 @@ MANIFESTS = "manifests/"
 REJECTED = "rejected/"
 LEDGERS = "ledger/"
 CHECKPOINTS = "checkpoints/"
+RELAXED = "relaxed/"
 FIREHOSE_FAILED = "firehose-failed/"
 """Below it, by index, is the prefix that the streams write what the domain has refused to."""
 FAILURE_FOLDERS = ("AmazonOpenSearchService-failed", "AmazonOpenSearchService_failed", "elasticsearch_failed")
@@ -71,6 +72,11 @@ def ledger_key(index: str, run: str) -> str:
 
 def checkpoint_key(index: str, run: str, input: str) -> str:
     return f"{_below(CHECKPOINTS, index, run)}{_quote(input)}.json"
+
+
+def relaxed_key(index: str) -> str:
+    """What the settings of an index were before a load relaxed them."""
+    return f"{RELAXED}{_quote(index)}.json"
 
 
 def firehose_failed_prefix(index: str) -> str:
