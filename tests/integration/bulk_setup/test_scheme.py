@@ -22,13 +22,14 @@ TOMBSTONE = {"id": "gone", "version": 9, "searchops": {"deleted": True}}
 
 
 def meta(node: OpenSearch, index: str) -> dict[str, Any]:
-    return node.indices.get_mapping(index=f"{index}-1")[f"{index}-1"]["mappings"].get("_meta", {})
+    found: dict[str, Any] = node.indices.get_mapping(index=f"{index}-1")[f"{index}-1"]["mappings"].get("_meta", {})
+    return found
 
 
 def test_an_index_whose_documents_agree_gets_the_scheme_beside_what_it_says_already(
     node: OpenSearch, make_index: MakeIndex
 ) -> None:
-    kept = {"owner": "team", "searchops": {"dictionaries": {"words": {"applied": "1"}}}}
+    kept: dict[str, Any] = {"owner": "team", "searchops": {"dictionaries": {"words": {"applied": "1"}}}}
     documents = [{"id": "a", "version": 5, "revision": 5}, {"id": "b", "version": 0, "revision": 0}, TOMBSTONE]
     index = make_index(documents, mappings={"_meta": kept, "properties": {"name": {"type": "text"}}})
     assert len(plan_scheme(node, index, ATTRIBUTE).changes) == 2

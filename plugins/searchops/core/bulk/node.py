@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -46,7 +46,7 @@ def path(*parts: str) -> str:
     return "".join("/" + quote(part, safe="") for part in parts)
 
 
-def documents(client: Any, index: str, body: Mapping[str, Any], *, page: int = 1000) -> Iterator[Mapping[str, Any]]:
+def documents(client: Any, index: str, body: Mapping[str, Any], *, page: int = 1000) -> Generator[Mapping[str, Any]]:
     """The hits of a search, all of them, as they were when the search began.
 
     By scroll: without a point in time a page could miss what moves, and those exist only from OpenSearch 2.4, their tie-breaker from 3.3.
