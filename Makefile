@@ -60,8 +60,8 @@ screenshots: setup ## take the documents' pictures of the Airflow UI anew; needs
 	@$(BIN)/uv pip install -q --target build/screenshots/python -r docs/requirements.txt -c constraints.txt
 	@PYTHONPATH=build/screenshots/python $(BIN)/python -m docs.screenshots
 
-lambda: environment ## make the zip of the Lambda function: build/lambda/object_once.zip
-	@$(BIN)/python include/lambda/build.py object_once
+lambda: environment ## make the zips of the Lambda functions in build/lambda/; PLATFORM=arm64 for that architecture
+	@$(BIN)/python include/lambda/build.py object_once bulk_writer $(if $(PLATFORM),--platform $(PLATFORM))
 
 lock: environment ## write constraints.txt anew from the requirements
 	$(BIN)/uv pip compile --universal --python-version 3.11 requirements-dev.txt -o constraints.txt \
