@@ -12,6 +12,7 @@ Control routes besides those of ``local.simulators.http`` (JSON; times in epoch 
 ``POST /_control/settings``             changes settings (see ``settings.Settings``), answers with all of them
 ``POST /_control/speed``                ``{"speed": 60}``: buffers and retries pass that much faster
 ``GET, POST, DELETE /_control/faults``  the faults; POST takes a list (see ``faults``)
+``GET /_control/faults/happened``       calls by kind of the faults that they met
 ``POST /_control/reset``                forgets streams with what they hold, faults, calls, settings
 ======================================  =======================================================================================
 """
@@ -244,6 +245,7 @@ def _add_control(app: Application, service: FirehoseService, faults: FaultBook) 
     app.route("POST", "/_control/settings", configure)
     app.route("POST", "/_control/speed", configure)
     app.route("GET", "/_control/faults", shown)
+    app.route("GET", "/_control/faults/happened", lambda _: json_response(faults.happened()))
     app.route("POST", "/_control/faults", order)
     app.route("DELETE", "/_control/faults", clear)
     app.route("POST", "/_control/reset", reset)

@@ -89,6 +89,10 @@ class FirehoseControl:
     def clear_faults(self) -> None:
         self._call("DELETE", "faults")
 
+    def happened(self) -> dict[str, int]:
+        """How many calls met each kind of fault since the faults were last cleared."""
+        return dict(self._call("GET", "faults/happened"))
+
     def calls(self) -> dict[str, int]:
         """Number of calls by operation since the last reset."""
         return dict(self._call("GET", "calls"))

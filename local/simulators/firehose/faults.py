@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 import random
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -143,9 +144,10 @@ class _Order:
 
 @dataclass(slots=True)
 class FaultBook:
-    """The faults that are ordered, and how many calls each has seen."""
+    """The faults that are ordered, how many calls each has seen, and how many calls met each kind."""
 
     _orders: list[_Order] = field(default_factory=list)
+    _happened: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def order(self, faults: Sequence[Fault]) -> None:
@@ -155,6 +157,12 @@ class FaultBook:
     def clear(self) -> None:
         with self._lock:
             self._orders.clear()
+            self._happened.clear()
+
+    def happened(self) -> dict[str, int]:
+        """How many calls met each kind since the faults were last cleared."""
+        with self._lock:
+            return dict(self._happened)
 
     def ordered(self) -> list[Fault]:
         with self._lock:
@@ -162,10 +170,10 @@ class FaultBook:
 
     def for_call(self, operation: str, stream: str | None) -> CallFaults:
         with self._lock:
-            return CallFaults(
-                [
-                    Struck(order.fault, order.calls)
-                    for order in self._orders
-                    if order.fault.fits(operation, stream) and order.strikes()
-                ]
-            )
+            struck = [
+                Struck(order.fault, order.calls)
+                for order in self._orders
+                if order.fault.fits(operation, stream) and order.strikes()
+            ]
+            self._happened.update(one.fault.kind for one in struck)
+            return CallFaults(struck)

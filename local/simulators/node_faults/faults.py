@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Self
 
 BULK = "_bulk"
+EVERY_PATH = "*"
 
 
 class Kind(StrEnum):
@@ -79,7 +80,7 @@ class Fault:
 
     :param times: how many requests meet it; None for all until it is withdrawn
     :param after: how many requests pass before, those counted that meet another fault
-    :param path: end of the paths that it strikes: ``_bulk`` is ``/_bulk`` and ``/products/_bulk``
+    :param path: end of the paths that it strikes: ``_bulk`` is ``/_bulk`` and ``/products/_bulk``, ``*`` is every path
     :param share: of the items, for the kinds that strike items and for `SHORT`; at least one item is struck
     :param seconds: for the kinds that take time
     :param min_bytes: a request with a shorter body passes, and does not count for `after`
@@ -272,4 +273,4 @@ class Faults:
 
 
 def _ends_with(path: str, end: str) -> bool:
-    return path.endswith("/" + end.strip("/"))
+    return end == EVERY_PATH or path.endswith("/" + end.strip("/"))
