@@ -6,6 +6,7 @@ OpenSearch 3.8) is refused here, alone.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +29,8 @@ _BY_SEQUENCE = (
     " own.sequence = params.sequence }"
 )
 _SCRIPT = orjson.dumps(_BY_SEQUENCE)
+_MOST_DIGITS = 126
+"""Of a whole number that is written out: DynamoDB's greatest has so many."""
 
 
 class Unencodable(Exception):
@@ -43,13 +46,17 @@ class Encoder:
     """Two lines of a request, or one for a real delete, for each operation.
 
     :param clock: epoch seconds, for ``searchops.deleted_at`` of tombstones
-    :raises DataError: an index that an Ingestion pipeline writes has no other writer
+    :raises DataError: an index that an Ingestion pipeline writes has no other writer; tombstones need a version
     """
 
     def __init__(self, scheme: Scheme, clock: Callable[[], float] = time.time) -> None:
         if scheme.version is VersionScheme.INGESTION:
             raise DataError(
                 "version scheme ingestion: the pipeline is the only writer of this index; send old items by replay or export"
+            )
+        if scheme.version is VersionScheme.NONE and scheme.deletes is Deletes.TOMBSTONE:
+            raise DataError(
+                "version scheme none: expected deletes immediate or never: a tombstone without a version keeps nothing out"
             )
         self.scheme = scheme
         self._clock = clock
@@ -150,7 +157,7 @@ def encode_source(source: Source | None) -> bytes:
     try:
         data = orjson.dumps(source, default=_plain)
     except (TypeError, ValueError) as error:  # orjson.JSONEncodeError is a TypeError; a lone surrogate is one of its cases
-        raise Unencodable("not_encodable", str(error)) from error
+        raise Unencodable("not_encodable", str(error.__cause__ or error)) from error
     if b"null" in data and _holds_nan(source):  # orjson writes NaN as null
         raise Unencodable("not_encodable", "NaN and Infinity are no JSON numbers")
     return data
@@ -164,21 +171,35 @@ def pad_sequence(sequence: str | None) -> str:
 
 
 def _one_line(source: bytes) -> bytes:
+    line = source.strip()
+    if line and b"\n" not in line:
+        return line
     try:
-        return orjson.dumps(orjson.loads(source))
+        orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise Unencodable("not_a_document", f"expected a JSON object: {error}") from error
+    # In JSON a line break stands between tokens alone. Parsing and writing it anew would round numbers.
+    return line.replace(b"\n", b" ")
 
 
 def _plain(value: Any) -> Any:
-    """What orjson does not know but an item of DynamoDB holds."""
+    """What orjson does not know but an item of DynamoDB, or a mapping of another type than dict, holds."""
     if isinstance(value, Decimal):
-        if not value.is_finite():
-            raise TypeError(f"{value} is no JSON number")
-        return int(value) if value == value.to_integral_value() else float(value)
+        return orjson.Fragment(_digits(value))
     if isinstance(value, set | frozenset):
         return sorted(value)
+    if isinstance(value, Mapping):
+        return dict(value)
     raise TypeError(f"a value of type {type(value).__name__} is no JSON")
+
+
+def _digits(number: Decimal) -> str:
+    """All digits: a float would keep 17 of the 38 that DynamoDB stores, an int of orjson no more than 64 bits."""
+    if not number.is_finite():
+        raise TypeError(f"{number} is no JSON number")
+    # 1E+2 would be a float to the mapping of a new field.
+    whole = number.adjusted() < _MOST_DIGITS and number == number.to_integral_value()
+    return f"{number.to_integral_value():f}" if whole else str(number)
 
 
 def _holds_nan(value: Any) -> bool:
@@ -186,7 +207,9 @@ def _holds_nan(value: Any) -> bool:
         return not math.isfinite(value)
     if isinstance(value, Mapping):
         return any(map(_holds_nan, value.values()))
-    return isinstance(value, list | tuple) and any(map(_holds_nan, value))
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_holds_nan, value))
+    return dataclasses.is_dataclass(value) and any(_holds_nan(getattr(value, item.name)) for item in dataclasses.fields(value))
 
 
 def _id(id: str) -> bytes:
@@ -196,14 +219,22 @@ def _id(id: str) -> bytes:
     except TypeError as error:
         raise Unencodable("bad_id", f"id: {error}") from error
     # Escaping only makes it longer, so most are known to fit without being measured.
-    if type(id) is str and len(quoted) > 2 and (len(quoted) <= MAX_ID_BYTES + 2 or len(id.encode()) <= MAX_ID_BYTES):
+    if isinstance(id, str) and len(quoted) > 2 and (len(quoted) <= MAX_ID_BYTES + 2 or len(id.encode()) <= MAX_ID_BYTES):
         return quoted
     found = f"{len(id.encode())} bytes" if isinstance(id, str) else repr(id)
     raise Unencodable("bad_id", f"id: expected a text of 1 to {MAX_ID_BYTES} bytes, found {found}")
 
 
 def _routing(routing: str | None) -> bytes:
-    return b"" if routing is None else b',"routing":' + orjson.dumps(routing)
+    if routing is None:
+        return b""
+    try:
+        quoted = orjson.dumps(routing)
+    except TypeError as error:
+        raise Unencodable("bad_routing", f"routing: {error}") from error
+    if not isinstance(routing, str):
+        raise Unencodable("bad_routing", f"routing: expected a text, found {routing!r}")
+    return b',"routing":' + quoted
 
 
 def _unsupported(kind: Kind, scheme: str, reason: str) -> Unencodable:
