@@ -1,6 +1,7 @@
 """What an answer of the cluster means, item by item and as a whole.
 
-By status, not by name: Elasticsearch and OpenSearch name the same rejection differently, and a full disk answers 429 too.
+By status: Elasticsearch and OpenSearch name the same rejection differently. Only what has a status that misleads goes by its name: a
+full disk answers 429, a closed index 400.
 """
 
 from __future__ import annotations
@@ -29,14 +30,29 @@ class Verdict(Enum):
     MISSING = "missing"
     """There is no such index."""
     FORBIDDEN = "forbidden"
+    NOT_SERVED = "not_served"
+    """Who answers takes no bulk requests here: a redirection, a wrong host or path."""
     TOO_LARGE = "too_large"
     REJECTED = "rejected"
 
 
 RETRIABLE = frozenset({Verdict.REFUSED, Verdict.UNAVAILABLE, Verdict.BLOCKED, Verdict.CLOSED})
-_BLOCK = "cluster_block_exception"
-_CLOSED = "index_closed_exception"
-_NO_INDEX = "index_not_found_exception"
+FATAL = frozenset({Verdict.FORBIDDEN, Verdict.MISSING, Verdict.NOT_SERVED})
+"""No document of the load can be written."""
+_BY_NAME = {
+    "cluster_block_exception": Verdict.BLOCKED,
+    "index_closed_exception": Verdict.CLOSED,
+    "index_not_found_exception": Verdict.MISSING,
+}
+_BY_STATUS = {
+    401: Verdict.FORBIDDEN,
+    403: Verdict.FORBIDDEN,
+    409: Verdict.CONFLICT,
+    413: Verdict.TOO_LARGE,
+    429: Verdict.REFUSED,
+}
+_OF_THE_DOCUMENT = frozenset({"fail_processor_exception", "find_match", "class_cast_exception", "null_pointer_exception"})
+"""What pipelines answer with 500 to a document that they do not take (`fail`, `dissect`, a value of another type: OpenSearch 3.8)."""
 
 
 def judge_item(kind: Kind, item: Mapping[str, Any]) -> Verdict:
@@ -50,6 +66,8 @@ def judge_item(kind: Kind, item: Mapping[str, Any]) -> Verdict:
         return Verdict.NOOP if item.get("result") == "noop" else Verdict.DONE
     if status == 404 and kind is Kind.DELETE and not error:
         return Verdict.DONE
+    if status == 500 and error_type(error) in _OF_THE_DOCUMENT:
+        return Verdict.REJECTED
     return _judge(status, error_type(error))
 
 
@@ -59,28 +77,21 @@ def judge_request(status: int, error: Any) -> Verdict:
     :param error: the answer's ``error`` where it is JSON
     """
     verdict = _judge(status, error_type(error))
-    return Verdict.FORBIDDEN if status in (401, 403) and verdict is Verdict.REJECTED else verdict
+    # A document can be at fault for 400 and 413 alone.
+    return Verdict.NOT_SERVED if verdict in (Verdict.REJECTED, Verdict.CONFLICT) and status != 400 else verdict
+
+
+def judge_found(error: Any) -> Verdict:
+    """What the ``error`` of one document of ``_mget`` means; it comes without a status."""
+    kind = error_type(error)
+    return Verdict.FORBIDDEN if kind == "security_exception" else _BY_NAME.get(kind, Verdict.UNAVAILABLE)
 
 
 def _judge(status: int, kind: str) -> Verdict:
-    if kind == _BLOCK:
-        return Verdict.BLOCKED
-    if kind == _CLOSED:
-        return Verdict.CLOSED
-    if kind == _NO_INDEX:
-        return Verdict.MISSING
-    if status == 409:
-        return Verdict.CONFLICT
-    if status == 429:
-        return Verdict.REFUSED
-    if status == 413:
-        return Verdict.TOO_LARGE
-    if status in (401, 403):
-        return Verdict.FORBIDDEN
-    # 408 is how the node says that it gave up waiting; 500 may be a shard that is moving.
-    if status >= 500 or status == 408:
-        return Verdict.UNAVAILABLE
-    return Verdict.REJECTED
+    if kind in _BY_NAME:
+        return _BY_NAME[kind]
+    # 408 is how the node says that it gave up waiting.
+    return Verdict.UNAVAILABLE if status >= 500 or status == 408 else _BY_STATUS.get(status, Verdict.REJECTED)
 
 
 def error_type(error: Any) -> str:
