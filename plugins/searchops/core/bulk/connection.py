@@ -6,15 +6,18 @@ not to (opensearch-py 3.2); a count of what was sent would be wrong, and a write
 
 from __future__ import annotations
 
+import logging
+import threading
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import orjson
 
-from searchops.core.errors import DataError
+from searchops.core.errors import DataError, classify_client_error
 
 _ANY_STATUS = range(300, 600)
 _SHOWN = (
@@ -36,7 +39,10 @@ class Answer:
 
     @property
     def error(self) -> Any:
-        return self.body.get("error") if isinstance(self.body, Mapping) else self.words
+        """The cluster's ``error``, or what stands in its place where something before the cluster has answered."""
+        if not isinstance(self.body, Mapping):
+            return self.words
+        return self.body.get("error") or self.body.get("Message") or self.body.get("message")
 
 
 class IndexConnection:
@@ -59,26 +65,20 @@ class IndexConnection:
         gzip: bool = False,
         results: bool = False,
     ) -> None:
-        self._pool = client.transport.connection_pool
+        self._transport = client.transport
         self._path = "/" + quote(index, safe="")
         self._results = results
         self._timeout = timeout_seconds
-        self._headers = {"content-type": "application/x-ndjson"}
         self._gzip = gzip
-        if gzip:
-            self._headers["content-encoding"] = "gzip"
         self._parameters = {"filter_path": f"{_SHOWN},items.*.result" if results else _SHOWN}
         if refresh:
             self._parameters["refresh"] = refresh
 
     def bulk(self, body: bytes) -> Answer:
-        if self._gzip:
-            packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-            body = packer.compress(body) + packer.flush()
-        return self._send("POST", f"{self._path}/_bulk", self._parameters, body, self._headers)
+        return self._send("POST", f"{self._path}/_bulk", self._parameters, body, {"content-type": "application/x-ndjson"})
 
     def get(self, documents: Sequence[Mapping[str, Any]], *, fields: str = "") -> Answer:
-        """``_mget``: versions, and of the documents themselves the named field alone."""
+        """``_mget``: versions, and of the documents themselves the named field alone, ``true`` for all."""
         parameters = {
             "_source": fields or "false",
             "filter_path": "docs._id,docs._version,docs.found,docs.error.type,docs._source",
@@ -86,32 +86,82 @@ class IndexConnection:
         body = orjson.dumps({"docs": list(documents)})
         return self._send("POST", f"{self._path}/_mget", parameters, body, {"content-type": "application/json"})
 
-    def _send(self, method: str, path: str, parameters: Mapping[str, str], body: bytes, headers: Mapping[str, str]) -> Answer:
+    def _send(self, method: str, path: str, parameters: Mapping[str, str], body: bytes, headers: dict[str, str]) -> Answer:
         from opensearchpy.exceptions import ConnectionError as NoConnection
-        from opensearchpy.exceptions import SSLError
 
         timeout = self._timeout() if callable(self._timeout) else self._timeout
-        connection = self._pool.get_connection()
+        pool = self._transport.connection_pool
+        connection = pool.get_connection()
+        if self._gzip and not connection.http_compress:  # a client that compresses would do it again
+            packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+            body = packer.compress(body) + packer.flush()
+            headers["content-encoding"] = "gzip"
         try:
-            # As a view, because the client writes bodies that are bytes to its log at level DEBUG.
-            status, _, text = connection.perform_request(
-                method, path, dict(parameters), memoryview(body), timeout, ignore=_ANY_STATUS, headers=dict(headers)
-            )
-        except SSLError as error:
-            if "CERTIFICATE_VERIFY_FAILED" in str(error.info):
-                raise DataError(
-                    "the domain's certificate could not be verified: check host and ca_certs of the connection",
-                    reason=str(error.info),
-                ) from error
-            return Answer(0, words=f"no TLS connection: {type(error.info).__name__}")
+            with _unlogged():
+                # As a view, because the client writes bodies that are bytes to its log at level DEBUG.
+                status, _, text = connection.perform_request(
+                    method, path, dict(parameters), memoryview(body), timeout, ignore=_ANY_STATUS, headers=headers
+                )
         except NoConnection as error:
-            self._pool.mark_dead(connection)
-            return Answer(0, words=f"no answer: {type(error.info).__name__}")
-        self._pool.mark_live(connection)
+            return _no_answer(error, lambda: pool.mark_dead(connection))
+        except Exception as error:
+            if refused := _credentials_error(error):
+                raise refused from error
+            raise
+        pool.mark_live(connection)
+        return self._read(status, text)
+
+    def _read(self, status: int, text: str) -> Answer:
         if status == 200 and not self._results and text.startswith(_ALL_WELL) and text.endswith("]}"):
             # Every item would be parsed to learn that there is nothing to learn: a fifth of our time.
             return Answer(status, taken=text.count('"status":'))
         try:
             return Answer(status, orjson.loads(text))
-        except orjson.JSONDecodeError:
+        except ValueError:
             return Answer(status if status >= 300 else 0, words=f"HTTP {status}, no JSON: {text[:200]!r}")
+
+
+def _no_answer(error: Any, mark_dead: Callable[[], None]) -> Answer:
+    """
+    :param error: of opensearch-py; its ``info`` is what happened
+    :raises SearchOpsError: that would happen again: an unknown certificate, no credentials to sign with
+    """
+    from opensearchpy.exceptions import SSLError
+
+    if refused := _credentials_error(error.info):
+        raise refused from error
+    name = type(error.info).__name__
+    if not isinstance(error, SSLError):
+        mark_dead()
+        return Answer(0, words=f"no answer: {name}")
+    if "CERTIFICATE_VERIFY_FAILED" in str(error.info):
+        raise DataError(
+            "the domain's certificate could not be verified: check host and ca_certs of the connection", reason=str(error.info)
+        ) from error
+    return Answer(0, words=f"no TLS connection: {name}")
+
+
+def _credentials_error(error: Any) -> Exception | None:
+    """What botocore, which signs requests, has to say; opensearch-py takes it for a lost connection, or lets it pass."""
+    return classify_client_error(error) if type(error).__module__.startswith("botocore.") else None
+
+
+_ours = threading.local()
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep answers out of opensearch-py's log: at level DEBUG it writes them whole, and their reasons quote documents."""
+    _ours.request = True
+    try:
+        yield
+    finally:
+        _ours.request = False
+
+
+def _is_to_be_logged(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG or not getattr(_ours, "request", False)
+
+
+for _name in ("opensearch", "opensearchpy.trace"):
+    logging.getLogger(_name).addFilter(_is_to_be_logged)
