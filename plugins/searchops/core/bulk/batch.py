@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import islice
+from itertools import count, islice
 
 from searchops.core.bulk.encode import Encoder, Unencodable, encode_source
 from searchops.core.bulk.model import BatchResult, Counts, End, Kind, Operation, Rejected, Unreadable
@@ -41,11 +41,13 @@ class Batch:
         self.ends.append(None)
         self.size += len(line)
 
-    def add_rejected(self, operation: Operation, kind: str, reason: str, line: bytes = b"", where: str = "") -> None:
+    def add_rejected(self, id: str, kind: str, reason: str, line: bytes = b"", where: str = "") -> None:
         """A document that ends here, before anything is sent."""
-        self.rejected.append(Rejected(self.first + len(self.ends), operation.id, kind, reason, line, where))
-        self.add(operation, b"")
-        self.ends[-1] = End.REJECTED
+        self.rejected.append(Rejected(self.first + len(self.ends), id, kind, reason, line, where))
+        self.operations.append(_NOTHING)  # its own would stay in memory, and its id count as one that is under way
+        self.lines.append(b"")
+        self.ends.append(End.REJECTED)
+        self.size += len(line)
 
     def pending(self) -> list[int]:
         return [place for place, end in enumerate(self.ends) if end is None]
@@ -68,6 +70,12 @@ class Batch:
         self.rejected.append(Rejected(self.first + place, operation.id, kind, reason, _as_text(operation)))
         self.ends[place] = End.REJECTED
 
+    def forget_rejected(self) -> None:
+        """They could not be kept, so they have no end yet."""
+        for document in self.rejected:
+            self.ends[document.position - self.first] = None
+        self.rejected.clear()
+
     def result(self) -> BatchResult:
         """
         :raises RuntimeError: a document has no end
@@ -88,6 +96,8 @@ def _as_text(operation: Operation) -> bytes:
     """The document for whoever mends it."""
     if operation.source is None:
         return b""
+    if isinstance(operation.source, bytes):
+        return operation.source
     try:
         return encode_source(operation.source)
     except Unencodable:
@@ -140,6 +150,7 @@ class Batcher:
     """Read the input as far as the next batch.
 
     :param under_way: ids of the batches that have not ended
+    :param numbers: of the batches; without it 0, 1, 2…
     """
 
     def __init__(
@@ -150,19 +161,19 @@ class Batcher:
         *,
         under_way: AbstractSet[str],
         position: int = 0,
-        number: int = 0,
+        numbers: Iterator[int] | None = None,
     ) -> None:
         self._operations = operations
         self._encoder = encoder
         self._sizes = sizes
         self._under_way = under_way
         self._position = position
-        self._number = number
+        self._numbers = count() if numbers is None else numbers
         self._kept: tuple[Operation, bytes] | None = None
 
     def next(self) -> Batch | Wait | None:
         """The next batch; `Wait` when it can only begin after another has ended; None at the end of the input."""
-        batch = Batch(self._number, self._position)
+        batch = Batch(-1, self._position)
         if self._kept is not None:
             if self._kept[0].id in self._under_way:
                 return Wait.ID
@@ -172,7 +183,7 @@ class Batcher:
         if not batch.ends:
             return Wait.ID if self._kept else None
         self._position += len(batch.ends)
-        self._number += 1
+        batch.number = next(self._numbers)
         return batch
 
     def _fill(self, batch: Batch) -> None:
@@ -183,33 +194,41 @@ class Batcher:
         if size >= limit:
             return
         for operation in islice(self._operations, self._sizes.documents - len(ends)):
-            if type(operation) is not Operation:
-                self._unreadable(batch, operation)
-                continue
             try:
+                if type(operation) is not Operation:
+                    raise _unreadable(operation)
                 line = encode(operation)
+                length = len(line)
+                if length > largest:
+                    raise Unencodable("too_large", f"{length:,} bytes, a request may have {largest:,}")
             except Unencodable as error:
-                batch.add_rejected(operation, error.kind, error.reason, _as_text(operation))
-                continue
-            length = len(line)
-            if length > largest:
-                reason = f"{length:,} bytes, a request may have {largest:,}"
-                batch.add_rejected(operation, "too_large", reason, _as_text(operation))
-                continue
-            id = operation.id
-            if id in ids or id in under_way or (size + length > limit and ends):
-                self._kept = (operation, line)
-                break
-            ids.add(id)
-            operations.append(operation)
-            lines.append(line)
-            ends.append(None)
-            size += length
+                size += _refuse(batch, operation, error)
+            else:
+                id = operation.id
+                if id in ids or id in under_way or (size + length > limit and ends):
+                    self._kept = (operation, line)
+                    break
+                ids.add(id)
+                operations.append(operation)
+                lines.append(line)
+                ends.append(None)
+                size += length
             if size >= limit:
                 break
         batch.size = size
 
-    def _unreadable(self, batch: Batch, operation: Operation | Unreadable) -> None:
-        if not isinstance(operation, Unreadable):
-            raise TypeError(f"expected an Operation, made by index, create, update or delete, found {type(operation).__name__}")
-        batch.add_rejected(_NOTHING, "unreadable", operation.reason, operation.line, operation.where)
+
+def _unreadable(line: Operation | Unreadable) -> Unencodable:
+    if isinstance(line, Unreadable):
+        return Unencodable("unreadable", line.reason)
+    raise TypeError(f"expected an Operation, made by index, create, update or delete, found {type(line).__name__}")
+
+
+def _refuse(batch: Batch, operation: Operation | Unreadable, error: Unencodable) -> int:
+    """Return how much of the memory that a batch may have it takes."""
+    if isinstance(operation, Unreadable):
+        id, line, where = "", operation.line, operation.where
+    else:
+        id, line, where = operation.id, _as_text(operation), ""
+    batch.add_rejected(id if isinstance(id, str) else repr(id), error.kind, error.reason, line, where)
+    return len(line)

@@ -8,18 +8,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from searchops.core.bulk.answers import RETRIABLE, Verdict, error_type, error_words, judge_item, judge_request
+from searchops.core.bulk.answers import FATAL, RETRIABLE, Verdict, error_type, error_words, judge_found, judge_item, judge_request
 from searchops.core.bulk.batch import Batch, Sizes
 from searchops.core.bulk.connection import Answer, IndexConnection
 from searchops.core.bulk.effects import HandOver, NotHandedOver, RejectedStore
 from searchops.core.bulk.encode import Encoder, Unencodable, pad_sequence
-from searchops.core.bulk.model import End, HandedOver, Kind
+from searchops.core.bulk.model import End, HandedOver
 from searchops.core.bulk.pressure import Pressure, backoff_seconds
-from searchops.core.bulk.scheme import FIELD, VersionScheme
+from searchops.core.bulk.resolve import asked_fields, resolve
+from searchops.core.bulk.scheme import VersionScheme
 from searchops.core.errors import DataError, SearchOpsError, TransientError
 
 _SAME_REFUSAL = 16
 """So many documents of a request, each refused alone with HTTP 400, and none taken: it is not the documents."""
+_TAKEN = (End.INDEXED, End.SUPERSEDED)
 
 
 class Blocked(TransientError):
@@ -86,7 +88,6 @@ class Delivery:
         *,
         hand_over: HandOver | None = None,
         rejected: RejectedStore | None = None,
-        stop: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection = connection
@@ -96,15 +97,33 @@ class Delivery:
         self._rules = rules
         self._hand_over = hand_over
         self._rejected = rejected
-        self._stop = stop or threading.Event()
         self._clock = clock
 
-    def deliver(self, batch: Batch) -> None:
+    def deliver(self, batch: Batch, stop: threading.Event) -> None:
         """Give every document of the batch its end.
 
+        :param stop: when it is set, no document is tried another time
         :raises TransientError: some have none (Blocked, IndexClosed, NotDone, NotHandedOver); those of the others are in the batch
         :raises DataError: no document of this load can be written: credentials, a missing index
+        :raises Stopped:
         """
+        try:
+            self._bring(batch, stop)
+        except TransientError:
+            self._keep(batch)  # those who send the others again do not send these
+            raise
+        self._keep(batch)
+
+    def _keep(self, batch: Batch) -> None:
+        if self._rejected is None or not batch.rejected:
+            return
+        try:
+            self._rejected.keep(batch.number, batch.rejected)
+        except TransientError:
+            batch.forget_rejected()
+            raise
+
+    def _bring(self, batch: Batch, stop: threading.Event) -> None:
         failed_since, attempt = 0.0, 0
         left = batch.pending()
         while left:
@@ -117,14 +136,9 @@ class Delivery:
             if self._clock() - failed_since >= self._rules.patience_seconds:
                 self._out_of_patience(batch, waiting)
                 break
-            self._wait(backoff_seconds(attempt), waiting)
+            if stop.wait(backoff_seconds(attempt)):
+                raise Stopped(f"stopped while {len(left)} documents waited for another attempt")
             batch.counts.retried += len(left)
-        if self._rejected is not None and batch.rejected:
-            self._rejected.keep(batch.number, batch.rejected)
-
-    def _wait(self, seconds: float, waiting: _Waiting) -> None:
-        if self._stop.wait(seconds):
-            raise Stopped(f"stopped while {len(waiting.reasons)} documents waited for another attempt")
 
     def _round(self, batch: Batch, places: Sequence[int]) -> _Waiting:
         """One attempt for each of the documents, in as many requests as it takes."""
@@ -138,8 +152,8 @@ class Delivery:
                 conflicts += self._items(batch, part, answer, waiting)
             elif verdict in RETRIABLE:
                 waiting.add(part, verdict, _words(answer))
-            elif verdict in (Verdict.FORBIDDEN, Verdict.MISSING):
-                raise self._fatal(verdict, answer)
+            elif verdict in FATAL:
+                raise _fatal(verdict, answer)
             elif len(part) > 1:
                 if verdict is Verdict.TOO_LARGE:
                     self._sizes.too_large(batch.size_of(part))
@@ -148,9 +162,11 @@ class Delivery:
             else:
                 alone += 1
                 self._reject_alone(batch, part[0], verdict, answer)
-                if alone == _SAME_REFUSAL and batch.counts.indexed + batch.counts.superseded == 0:
+                if alone == _SAME_REFUSAL and not any(end in _TAKEN for end in batch.ends):
                     raise DataError(
-                        f"every document of a request is refused with HTTP {answer.status}", reason=error_words(answer.error)
+                        f"the first {alone} documents of a request are refused, each alone, with HTTP {answer.status} and none was "
+                        "taken, so it is not the documents: check the connection and the index",
+                        reason=error_type(answer.error) or f"HTTP {answer.status}",
                     )
         if conflicts:
             self._resolve(batch, conflicts, waiting)
@@ -199,51 +215,37 @@ class Delivery:
                 waiting.add([place], verdict, error_type(item.get("error")))
                 if verdict is Verdict.BLOCKED:
                     waiting.words = error_words(item.get("error"))
-            elif verdict in (Verdict.FORBIDDEN, Verdict.MISSING):
-                raise self._fatal(verdict, Answer(item["status"], {"error": item.get("error")}))
+            elif verdict in FATAL:
+                raise _fatal(verdict, Answer(item["status"], {"error": item.get("error")}))
             else:
                 batch.reject(place, error_type(item.get("error")) or f"http_{item['status']}", error_words(item.get("error")))
         return conflicts
 
     def _resolve(self, batch: Batch, places: Sequence[int], waiting: _Waiting) -> None:
         """Ask what the index holds. Of a write whose answer was lost and that was sent again it is our own."""
-        scheme = self._encoder.scheme.version
-        if scheme is VersionScheme.NONE:
-            for place in places:  # only create conflicts here
-                batch.reject(place, "version_conflict_engine_exception", "there is a document of this id")
-            return
         asked = [_document(batch, place) for place in places]
-        answer = self._connection.get(asked, fields=f"{FIELD}.sequence" if scheme is VersionScheme.SEQUENCE else "")
+        answer = self._connection.get(asked, fields=asked_fields(self._encoder.scheme))
         found = answer.body.get("docs") if answer.status == 200 and isinstance(answer.body, Mapping) else None
         if not isinstance(found, list) or len(found) != len(places):
-            waiting.add(places, Verdict.UNAVAILABLE, _words(answer))
+            verdict = judge_request(answer.status, answer.error) if answer.status >= 300 else Verdict.UNAVAILABLE
+            if verdict in FATAL:
+                raise _fatal(verdict, answer)
+            waiting.add(places, verdict if verdict in RETRIABLE else Verdict.UNAVAILABLE, _words(answer))
             return
         for place, document in zip(places, found, strict=True):
-            if document.get("error"):
-                closed = error_type(document["error"]) == "index_closed_exception"
-                waiting.add([place], Verdict.CLOSED if closed else Verdict.UNAVAILABLE, error_type(document["error"]))
+            if error := document.get("error"):
+                verdict = judge_found(error)
+                if verdict in FATAL:
+                    raise _fatal(verdict, Answer(answer.status, {"error": error}))
+                waiting.add([place], verdict, error_type(error))
                 continue
-            end = self._compare(batch, place, document)
+            end, reason = resolve(self._encoder, batch.operations[place], document)
             if end is None:
-                waiting.add([place], Verdict.UNAVAILABLE, "the index holds an older version than the one that it refused")
+                waiting.add([place], Verdict.UNAVAILABLE, reason)
+            elif end is End.REJECTED:
+                batch.reject(place, "version_conflict_engine_exception", reason)
             else:
                 batch.end(place, end)
-
-    def _compare(self, batch: Batch, place: int, document: Mapping[str, Any]) -> End | None:
-        operation = batch.operations[place]
-        if not document.get("found"):
-            # A real delete of a greater version, or our own. Under `sequence` nothing remains to be compared.
-            return End.INDEXED if operation.kind is Kind.DELETE else End.SUPERSEDED
-        ours: Any
-        theirs: Any
-        if self._encoder.scheme.version is VersionScheme.SEQUENCE:
-            ours = pad_sequence(operation.sequence)
-            theirs = ((document.get("_source") or {}).get(FIELD) or {}).get("sequence") or ""
-        else:
-            ours, theirs = operation.version, document.get("_version", -1)
-        if theirs == ours:
-            return End.INDEXED
-        return End.SUPERSEDED if theirs > ours else None
 
     def _out_of_patience(self, batch: Batch, waiting: _Waiting) -> None:
         reasons = set(waiting.reasons.values())
@@ -264,9 +266,10 @@ class Delivery:
             for lane, count in lanes.items():
                 batch.lanes[lane] = batch.lanes.get(lane, 0) + count
         if waiting.reasons:
+            way = "there is no lane to hand them over to" if self._hand_over is None else "they may not be handed over"
             raise NotDone(
-                f"{len(waiting.reasons)} documents were not taken within {self._rules.patience_seconds:.0f} s "
-                f"and may not be handed over",
+                f"{len(waiting.reasons)} documents were not taken within {self._rules.patience_seconds:.0f} s, and {way}: "
+                "they are to be sent again",
                 reason=waiting.words,
             )
 
@@ -297,16 +300,20 @@ class Delivery:
         else:
             batch.reject(place, error_type(answer.error) or f"http_{answer.status}", error_words(answer.error))
 
-    def _fatal(self, verdict: Verdict, answer: Answer) -> DataError:
-        words = error_words(answer.error)
-        if verdict is Verdict.MISSING:
-            return DataError(
-                "the index does not exist (any more): create it, and run the DAG searchops_setup for it", reason=words
-            )
+
+def _fatal(verdict: Verdict, answer: Answer) -> DataError:
+    words = error_words(answer.error) or f"HTTP {answer.status}"
+    if verdict is Verdict.MISSING:
+        return DataError("the index does not exist (any more): create it, and run the DAG searchops_setup for it", reason=words)
+    if verdict is Verdict.FORBIDDEN:
         return DataError(
             f"the cluster refuses the credentials (HTTP {answer.status}): check the connection and what its user or role may write",
             reason=words,
         )
+    return DataError(
+        f"expected a cluster that takes bulk requests, found an answer HTTP {answer.status}: check host and path of the connection",
+        reason=words,
+    )
 
 
 def _document(batch: Batch, place: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -48,7 +48,8 @@ class Written:
 
 
 class BulkIndexer:
-    """Writes to one index, from few threads. Thread-safe for `write`; one `stream` or `run` at a time.
+    """Writes to one index, from few threads. Thread-safe for `write`; one `stream` or `run` at a time, and none beside `write` where
+    something is handed over or rejected documents are kept: both number their batches from 0.
 
     Memory is bounded by the batches under way: at most ``ceiling + 1`` of about ``batch_bytes``, for inputs of any length.
 
@@ -88,7 +89,9 @@ class BulkIndexer:
         self._encoder = Encoder(scheme, clock)
         self._sizes = Sizes(min(batch_bytes, request_bytes), batch_documents, request_bytes)
         self._pressure = Pressure(*concurrency)
-        self._stop = threading.Event()
+        self._numbers = count()
+        self._closed = threading.Event()
+        self._streaming = threading.Event()
         self._threads = concurrency[1]
         self._listener = on_progress
         self._progress_seconds = progress_seconds
@@ -100,7 +103,6 @@ class BulkIndexer:
             Rules(patience_seconds, hand_over_unknown),
             hand_over=hand_over,
             rejected=rejected,
-            stop=self._stop,
         )
 
     def __enter__(self) -> Self:
@@ -111,7 +113,8 @@ class BulkIndexer:
 
     def close(self) -> None:
         """End what waits for another attempt; may be called from any thread, or from a signal handler."""
-        self._stop.set()
+        self._closed.set()
+        self._streaming.set()
 
     def run(
         self, operations: Operations, *, checkpoints: CheckpointStore | None = None, input: str = "", expected: int | None = None
@@ -133,7 +136,10 @@ class BulkIndexer:
     def stream(
         self, operations: Operations, *, checkpoints: CheckpointStore | None = None, input: str = "", expected: int | None = None
     ) -> Iterator[BatchResult]:
-        """The same, batch by batch in the order in which they end. Who takes the results slowly slows the input."""
+        """The same, batch by batch in the order in which they end. Who takes the results slowly slows the input.
+
+        A result is behind a checkpoint only when the next one has been asked for.
+        """
         return self._stream(operations, Ledger(checkpoints, input), expected)
 
     def write(self, operations: Sequence[Operation | Unreadable]) -> Written:
@@ -143,11 +149,11 @@ class BulkIndexer:
         """
         written = Written([], [], Counts())
         failure: TransientError | None = None
-        batcher = Batcher(iter(operations), self._encoder, self._sizes, under_way=frozenset())
+        batcher = Batcher(iter(operations), self._encoder, self._sizes, under_way=frozenset(), numbers=self._numbers)
         while isinstance(batch := batcher.next(), Batch):
             if failure is None:
                 try:
-                    self._delivery.deliver(batch)
+                    self._delivery.deliver(batch, self._closed)
                 except TransientError as error:
                     failure = error
             written.ends += batch.ends
@@ -167,50 +173,57 @@ class BulkIndexer:
             return
         meter = Meter(self._listener, every_seconds=self._progress_seconds, expected=expected)
         meter.begin(ledger.counts)
-        work = _Work(
-            self._delivery, self._threads, lambda: meter.look(ledger.counts, self._pressure.under_way, self._pressure.limit)
-        )
+
+        def look(*, last: bool = False) -> None:
+            meter.look(ledger.counts, self._pressure.under_way, self._pressure.limit, last=last)
+
+        self._streaming = self._closed if self._closed.is_set() else threading.Event()
+        work = _Work(self._delivery, self._threads, look, self._streaming)
         batcher = Batcher(
             iter(_from(operations, checkpoint.position)),
             self._encoder,
             self._sizes,
             under_way=work.ids,
             position=checkpoint.position,
-            number=checkpoint.batch,
+            numbers=count(checkpoint.batch),
         )
-        saved = time.monotonic()
         try:
-            for result in work.through(batcher):
-                ledger.take(result)
-                if time.monotonic() - saved >= CHECKPOINT_SECONDS:
-                    ledger.save()
-                    saved = time.monotonic()
-                meter.look(ledger.counts, self._pressure.under_way, self._pressure.limit)
-                yield result
-        except BaseException:
-            self._stop.set()
-            for result in work.ended():
-                ledger.take(result)
-            with suppress(
-                Exception
-            ):  # the first error is the one to tell of; without this checkpoint a little more is done again
-                ledger.save()
+            yield from _taken(work.through(batcher), ledger, look)
+        except Exception:
+            with suppress(Exception):  # the first error is the one to tell of
+                yield from _taken(work.rest(), ledger, look)
+                look(last=True)
             raise
         finally:
             work.close()
+            with suppress(Exception):  # without it a little more is done again
+                ledger.save()
         ledger.close()
-        meter.look(ledger.counts, 0, self._pressure.limit, last=True)
+        look(last=True)
+
+
+def _taken(results: Iterator[BatchResult], ledger: Ledger, look: Callable[[], None]) -> Iterator[BatchResult]:
+    """Pass results on, and book each when it was taken."""
+    saved = time.monotonic()
+    for result in results:
+        yield result
+        ledger.take(result)
+        if time.monotonic() - saved >= CHECKPOINT_SECONDS:
+            ledger.save()
+            saved = time.monotonic()
+        look()
 
 
 class _Work:
     """The batches under way."""
 
-    def __init__(self, delivery: Delivery, threads: int, idle: Callable[[], None]) -> None:
+    def __init__(self, delivery: Delivery, threads: int, idle: Callable[[], None], stop: threading.Event) -> None:
         self._delivery = delivery
         self._threads = threads
         self._idle = idle
+        self._stop = stop
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bulk")
-        self._done: queue.SimpleQueue[tuple[Batch, BatchResult | Exception]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Batch, BatchResult | BaseException]] = queue.SimpleQueue()
         self._under_way = 0
         self.ids: set[str] = set()
 
@@ -228,25 +241,30 @@ class _Work:
         while self._under_way:
             yield self._next()
 
-    def ended(self) -> Iterator[BatchResult]:
-        """Wait for the rest, and give what came to its end."""
+    def rest(self) -> Iterator[BatchResult]:
+        """After a failure: try nothing again, and give what comes to its end."""
+        self._stop.set()
         while self._under_way:
+            result: BatchResult | None = None
             with suppress(Exception):
-                yield self._next()
+                result = self._next()
+            if result is not None:
+                yield result
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._stop.set()
+        self._pool.shutdown(wait=True)
 
     def _begin(self, batch: Batch) -> None:
+        self._pool.submit(self._deliver, batch)
         self._under_way += 1
         self.ids.update([operation.id for operation in batch.operations])
-        self._pool.submit(self._deliver, batch)
 
     def _deliver(self, batch: Batch) -> None:
         try:
-            self._delivery.deliver(batch)
+            self._delivery.deliver(batch, self._stop)
             self._done.put((batch, batch.result()))
-        except Exception as error:
+        except BaseException as error:  # whoever waits for this batch would wait for ever
             self._done.put((batch, error))
 
     def _next(self) -> BatchResult:
@@ -258,7 +276,7 @@ class _Work:
                 self._idle()  # all of them wait for the cluster
         self._under_way -= 1
         self.ids.difference_update([operation.id for operation in batch.operations])
-        if isinstance(result, Exception):
+        if isinstance(result, BaseException):
             raise result
         return result
 
