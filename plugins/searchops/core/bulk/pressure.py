@@ -31,7 +31,7 @@ class Pressure:
         if not 1 <= floor <= ceiling:
             raise ValueError(f"expected 1 <= floor <= ceiling, found {floor} and {ceiling}")
         self._floor, self._ceiling = floor, ceiling
-        self._limit = float(min(ceiling, start if start is not None else 4))
+        self._limit = float(max(floor, min(ceiling, start if start is not None else 4)))
         self._under_way = 0
         self._lowered = 0.0
         self._changed = threading.Condition()
@@ -48,7 +48,7 @@ class Pressure:
     def slot(self) -> Iterator[float]:
         """Wait for a place. Gives the time at which it was taken, for `refused`."""
         with self._changed:
-            while self._under_way >= max(self._floor, int(self._limit)):
+            while self._under_way >= int(self._limit):
                 self._changed.wait()
             self._under_way += 1
         try:
@@ -62,7 +62,7 @@ class Pressure:
         """A request was answered without a 429."""
         with self._changed:
             self._limit = min(self._ceiling, self._limit + 1 / self._limit)
-            self._changed.notify()
+            self._changed.notify()  # it has grown by 1 at most, so that one more can begin
 
     def refused(self, began: float) -> None:
         """A request that began then was answered with 429, for all of it or a part."""
