@@ -70,7 +70,7 @@ class Checkpoint:
                 Counts.from_dict(values["counts"]),
                 bool(values["complete"]),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"checkpoint of {input}: expected one that searchops wrote, found {data[:80]!r}") from error
         if found.input != input:
             raise DataError(
