@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ _BAR = 24
 class Progress:
     """``counts`` hold the whole input, earlier tries included; the rates are those of this process.
 
-    ``limit`` is how many requests may be under way now, ``under_way`` how many are.
+    ``limit`` is how many requests may be under way now, ``under_way`` how many are. ``last``: nothing comes after it.
     """
 
     counts: Counts
@@ -27,6 +28,7 @@ class Progress:
     under_way: int
     limit: float
     expected: int | None = None
+    last: bool = False
 
     @property
     def refused_share(self) -> float:
@@ -90,6 +92,7 @@ class Meter:
                 under_way,
                 limit,
                 self._expected,
+                last,
             )
         )
 
@@ -107,4 +110,6 @@ class TerminalBar:
         share = progress.counts.accepted / progress.expected if progress.expected else 0.0
         full = int(_BAR * min(1.0, share))
         bar = f"[{'#' * full}{'.' * (_BAR - full)}] " if progress.expected else ""
-        print(f"\r\x1b[K{bar}{progress.line()}", end="", file=self._stream, flush=True)
+        columns = shutil.get_terminal_size().columns  # a line that wraps could not be drawn over
+        end = "\n" if progress.last else ""
+        print(f"\r\x1b[K{(bar + progress.line())[: columns - 1]}", end=end, file=self._stream, flush=True)
