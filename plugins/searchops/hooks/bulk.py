@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
     from searchops.core.bulk.scheme import Scheme
+    from searchops.core.bulk.stream import HandOverStream
 
 
 def scheme_of(index: WrittenIndex) -> Scheme:
@@ -76,3 +77,24 @@ class IndexClients:
         """Of the account and Region where the table of claims is, which need not be the domain's."""
         home = self.index.home
         return client("dynamodb", home.aws_conn_id, home.region)
+
+    def hand_over_stream(self) -> HandOverStream:
+        """
+        :raises ValueError: the index has no stream in the inventory
+        """
+        from searchops.core.bulk.stream import HandOverStream, Stream, read_domain
+
+        index, hand_over = self.index, self.index.hand_over
+        if hand_over is None or hand_over.firehose is None:
+            raise ValueError(f"{index.name}: expected hand_over.firehose")
+        domain = read_domain(self.service, index.domain_name)
+        domain.check(hand_over.firehose)
+        stream = Stream(
+            hand_over.firehose,
+            index.name,
+            domain.arn,
+            index.bucket,
+            hand_over.buffer_mib,
+            int(hand_over.buffer_interval.total_seconds()),
+        )
+        return HandOverStream(stream, firehose=self.firehose, iam=self.iam, logs=self.logs, in_vpc=domain.in_vpc)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -171,6 +172,9 @@ def load(path: Path) -> Inventory:
 
 _SHOWN: tuple[Section, ...] = ("domains", "functions", "written_indexes")
 """Sections whose broken entries become a DAG or a task that says what is wrong."""
+
+
+_FIT_FOR_IDS = re.compile(r"[a-z0-9_.-]+")
 
 
 def _is_written(raw: Any) -> bool:
@@ -369,6 +373,9 @@ class _Reader:
         if broken := self.broken.get(path):
             raise _Refused(broken.errors)
         index = self.indexes[name]
+        if _FIT_FOR_IDS.fullmatch(name) is None:
+            text = "an index that is written gives its name to DAGs; expected a-z, 0-9, _ . - only"
+            raise _Refused([self.say(path, text)])
         try:
             entry = self.check(("domains", index.domain), DomainEntry, self.raw["domains"][index.domain])
             inherited = self.inherited(index.domain, entry)

@@ -65,7 +65,15 @@ def test_the_shipped_inventory_has_these_dags(dags: dict[str, DAG]) -> None:
     assert {dag_id: sorted(dag.task_ids) for dag_id, dag in dags.items()} == {
         SETTINGS: ["object-once"],
         REDRIVE: ["redrive"],
-        SETUP: ["apply", "plan"],
+        SETUP: [
+            "apply",
+            "index_products-etl.scheme",
+            "index_products.alias_filter",
+            "index_products.landing_index",
+            "index_products.scheme",
+            "index_products.stream",
+            "plan",
+        ],
     }
 
 

@@ -118,3 +118,13 @@ def test_a_buffer_that_firehose_would_refuse_is_refused(read: Read, buffer: str,
     found = read(DEFAULTS + DOMAINS + indexes(items=f"{WRITTEN}, hand_over: {{firehose: overflow, patience: 2m, {buffer}}}"))
 
     assert any(message in error for error in found.errors)
+
+
+@pytest.mark.parametrize("name", ["'caf\u00e9'", "'a(b)'", "'a@b'"])
+def test_a_name_that_no_dag_can_have_is_a_mistake_where_the_index_is_written(read: Read, name: str) -> None:
+    written, only_named = (
+        read(DEFAULTS + DOMAINS + f"indexes: {{{name}: {{{fields}}}}}") for fields in (WRITTEN, "domain: search")
+    )
+
+    assert any("gives its name to DAGs" in error for error in written.errors)
+    assert only_named.errors == ()

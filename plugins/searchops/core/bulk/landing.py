@@ -8,6 +8,7 @@ and is called here.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -132,13 +133,11 @@ def plan_landing(client: Any, index: str, siblings: Sequence[str] = ()) -> Landi
 
 
 def _targets(client: Any, names: Sequence[str]) -> dict[str, str | None]:
-    """A sibling that is not there is told by its own task."""
+    """A sibling that is not there, or not as it has to be, is told by its own task."""
     found = {}
     for name in names:
-        try:
+        with contextlib.suppress(DataError):
             found[name] = read_target(client, name).default_pipeline
-        except DataError:
-            continue
     return found
 
 

@@ -65,6 +65,10 @@ class Stream:
         return name if len(name) <= MAX_ROLE_NAME else f"{name[:55]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
     @property
+    def role_arn(self) -> str:
+        return f"arn:{self.partition}:iam::{self.account}:role/{self.role_name}"
+
+    @property
     def bucket_arn(self) -> str:
         return f"arn:{self.partition}:s3:::{self.bucket}"
 
@@ -165,11 +169,22 @@ def _differences(wanted: Mapping[str, Any], found: Mapping[str, Any], place: str
 
 @dataclass(frozen=True, slots=True)
 class DomainFacts:
-    """What a stream has to know of its domain."""
+    """What a stream has to know of its domain.
+
+    :param explicit_index: a bulk request may name its indexes, as Firehose's do
+    """
 
     arn: str
     in_vpc: bool
     explicit_index: bool
+
+    def check(self, stream: str) -> None:
+        """:raises DataError: Firehose can not write to this domain"""
+        if not self.explicit_index:
+            raise DataError(
+                f"stream {stream}: the domain {self.arn} has rest.action.multi.allow_explicit_index false, so it refuses the bulk requests "
+                "of Firehose: set that advanced option to true, or leave hand_over.firehose out to use the spool"
+            )
 
 
 def read_domain(service: Any, name: str) -> DomainFacts:
@@ -225,7 +240,7 @@ class HandOverStream:
             self._check_can_be_made()
             changes.append(f"make the stream {self.stream.name} into {LANDING_INDEX}")
         else:
-            arn = role["Arn"] if role else f"arn:{self.stream.partition}:iam::{self.stream.account}:role/{self.stream.role_name}"
+            arn = role["Arn"] if role else self.stream.role_arn
             changes += [f"{name}: {found!r} -> {value!r}" for name, (found, value) in self._drift(described, arn).items()]
         return tuple(changes)
 

@@ -12,6 +12,10 @@ from searchops.core.bulk.scheme import Scheme, VersionScheme
 from searchops.core.errors import DataError
 
 
+class NoIndex(DataError):
+    """There is no index or alias of that name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """The one index that writes to a name go to.
@@ -45,11 +49,12 @@ class Target:
 
 def read_target(client: Any, name: str) -> Target:
     """
-    :raises DataError: there is no such index, or not exactly one that a write to the name goes to
+    :raises NoIndex: there is none
+    :raises DataError: not exactly one index that a write to the name goes to
     """
     found = find(client, path(name))
     if not found:
-        raise DataError(
+        raise NoIndex(
             f"index {name}: expected an index or an alias of that name, found none: make the index and its alias first "
             "(the node would make one by itself at the first write, without the right mapping)"
         )
