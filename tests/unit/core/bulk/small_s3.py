@@ -10,6 +10,13 @@ import boto3
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 
+REGION = "ap-northeast-1"
+
+
+def client_of(url: str) -> Any:
+    session = boto3.session.Session(aws_access_key_id="testing", aws_secret_access_key="testing")
+    return session.client("s3", region_name=REGION, endpoint_url=url, config=Config(retries={"total_max_attempts": 1}))
+
 
 class _Body:
     def __init__(self, content: bytes) -> None:
@@ -22,13 +29,10 @@ class _Body:
 class SmallS3:
     """``fails(operation, key)`` names an error code, or nothing, for each call; it is asked before the call is sent."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, client: Any) -> None:
         self.bucket = f"b-{uuid.uuid4().hex[:12]}"
-        keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-        self.client = boto3.session.Session(**keys).client(
-            "s3", region_name="us-east-1", endpoint_url=url, config=Config(retries={"total_max_attempts": 1})
-        )
-        self.client.create_bucket(Bucket=self.bucket)
+        self.client = client
+        self.client.create_bucket(Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
         self.fails: Callable[[str, str], str] = lambda operation, key: ""
         self.calls: list[tuple[str, str]] = []
         self.client.meta.events.register("before-send.s3", self._before)
