@@ -1,0 +1,100 @@
+"""What follows a load that handed documents over: `hand_over_settle_<index>`, and the sensor that waits for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from local.simulators.node_faults.control import FaultProxy
+from local.simulators.node_faults.faults import Fault, Kind
+from searchops.core.bulk.runs import State
+from searchops.core.errors import DataError, TransientError
+from tests.integration.bulk_load.conftest import Loads, MakeLoads
+from tests.integration.bulk_load.test_load import SPOOLED, lines
+
+
+@pytest.fixture
+def handed_over(make_loads: MakeLoads, proxy: FaultProxy) -> tuple[Loads, str]:
+    """A load of which the cluster took half of the documents, and the other half waits in the spool."""
+    loads = make_loads(hand_over=SPOOLED)
+    proxy.order(Fault(Kind.ITEM_429, times=1))
+    proxy.order(Fault(Kind.STATUS_429, times=None, after=1))
+    done = loads.whole([loads.put("a.ndjson", lines(100))])
+    proxy.clear()
+    assert (done["counts"]["indexed"], done["counts"]["handed_over"], done["state"]) == (50, 50, "closed")
+    return loads, done["run"]
+
+
+def test_what_was_handed_over_is_sent_proved_and_the_load_is_settled(handed_over: tuple[Loads, str]) -> None:
+    loads, run = handed_over
+    assert not loads.settled(run)
+
+    dry = loads.settle(only_plan=True)
+    assert (dry["settled"], dry["redrive"]["groups"][0]["count"]) == (None, 50)
+    assert len(loads.held()) == 50
+    done = loads.settle()
+
+    assert done["redrive"]["groups"][0]["fates"] == {"indexed": 50}
+    assert done["settled"]["runs"][run]["settled"] is True
+    assert loads.settled(run)
+    assert loads.ledger().state is State.SETTLED
+    assert len(loads.held()) == 100
+    assert (loads.keys("spool/"), loads.keys("manifests/")) == ([], [])
+    assert loads.settle()["redrive"]["objects"] == 0
+
+
+def test_it_stops_by_itself_when_the_cluster_pushes_back_and_nothing_is_lost(
+    handed_over: tuple[Loads, str], proxy: FaultProxy
+) -> None:
+    loads, run = handed_over
+    proxy.order(Fault(Kind.STATUS_429, times=None))
+
+    with pytest.raises(TransientError, match="50 documents were not taken"):
+        loads.settle()
+
+    assert loads.keys("spool/")
+    assert not loads.settled(run)
+    proxy.clear()
+    loads.settle()
+    assert len(loads.held()) == 100
+
+
+def test_what_is_nowhere_to_be_found_fails_for_the_sensor_and_for_the_dag(handed_over: tuple[Loads, str]) -> None:
+    loads, run = handed_over
+    for key in loads.keys("spool/"):
+        loads.s3.delete_object(Bucket=loads.bucket, Key=key)
+
+    with pytest.raises(DataError, match="50 documents were handed over and are neither in the index"):
+        loads.settled(run)
+    with pytest.raises(DataError, match="50 documents were handed over and are neither in the index"):
+        loads.settle()
+
+
+def test_only_what_is_chosen_is_sent(handed_over: tuple[Loads, str]) -> None:
+    loads, _ = handed_over
+
+    assert loads.settle(older_than="1h")["redrive"]["groups"][0]["fates"] == {"not chosen": 50}
+    assert loads.settle(kinds='["another kind"]')["redrive"]["groups"][0]["fates"] == {"not chosen": 50}
+    assert loads.settle(resend="False")["redrive"] is None
+    with pytest.raises(DataError, match="older_than: expected a duration"):
+        loads.settle(older_than="soon")
+    assert len(loads.held()) == 50
+
+
+def test_it_is_quick_where_nothing_is_there(loads: Loads) -> None:
+    done = loads.settle()
+
+    assert done["settled"]["runs"] == {}
+    assert done["redrive"]["objects"] == 0
+    assert done["sweep"]["deleted"] == 0
+    assert "nothing waits in a lane" in loads.report().title
+
+
+def test_a_load_that_was_never_begun_has_nothing_to_wait_for(loads: Loads) -> None:
+    with pytest.raises(DataError, match="expected the ledger of a load"):
+        loads.settled("no such load")
+
+
+def test_a_load_that_is_under_way_is_not_settled(loads: Loads) -> None:
+    loads.plan([loads.put("a.ndjson", lines(1))])
+
+    assert not loads.settled(loads.ledger().run)
