@@ -288,7 +288,7 @@ class Delivery:
             batch.first + place,
             operation.id,
             source,
-            None if sequence else self._encoder.version(operation),
+            self._encoder.version(operation),
             operation.routing,
             pad_sequence(operation.sequence) if sequence else None,
         )

@@ -86,7 +86,9 @@ class Encoder:
 
     def version(self, operation: Operation) -> int | None:
         """The external version under which the operation is written; None under `sequence` and `none`."""
-        return 1 if self.scheme.version is VersionScheme.ONCE else operation.version
+        if self.scheme.version is VersionScheme.ATTRIBUTE:
+            return operation.version
+        return 1 if self.scheme.version is VersionScheme.ONCE else None
 
     def _attribute(self, operation: Operation) -> bytes:
         kind, id, source, version, routing, _ = operation
