@@ -23,6 +23,10 @@ from tests.integration.forked import forked
 
 SCHEME = Scheme(VersionScheme.ATTRIBUTE, Deletes.TOMBSTONE, "revision")
 _processes = forked(__name__)
+# Made where the processes are forked from, so that each finds the models of the services read; a process connects by itself.
+_SESSION = boto3.session.Session()
+for _service in ("s3", "firehose"):
+    _SESSION.client(_service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +57,33 @@ def _live(work: Callable[..., None], where: Where, die_after: int, *arguments: A
 
 
 def _hand_over(where: Where, die_after: int, documents: Sequence[HandedOver]) -> None:
-    _doom(where, die_after)
-    lane = FirehoseLane(boto3.client("firehose", config=Config(retries={"total_max_attempts": 1})), where.alias)
-    lanes = HandOverLanes(boto3.client("s3"), where.bucket, index=where.alias, run=where.run, input="0a1b", firehose=lane)
+    _doom(die_after)
+    lane = FirehoseLane(_client(where, "firehose"), where.alias)
+    lanes = HandOverLanes(_client(where, "s3"), where.bucket, index=where.alias, run=where.run, input="0a1b", firehose=lane)
     lanes.hand_over(0, documents)
 
 
 def _redrive_and_settle(where: Where, die_after: int) -> None:
-    _doom(where, die_after)
-    client, s3 = OpenSearch(where.node, max_retries=0), boto3.client("s3")
+    _doom(die_after)
+    client, s3 = OpenSearch(where.node, max_retries=0), _client(where, "s3")
     with BulkIndexer(client, where.alias, SCHEME, patience_seconds=0) as writer:
         Redrive(writer, s3, where.bucket, index=where.alias, scheme=SCHEME).run(Choice())
     Settler(client, s3, where.bucket, index=where.alias, scheme=SCHEME).settle()
 
 
-def _doom(where: Where, die_after: int) -> None:
-    os.environ.update(where.environment)
+def _client(where: Where, service: str) -> Any:
+    variables = where.environment
+    return _SESSION.client(
+        service,
+        region_name=variables["AWS_REGION"],
+        endpoint_url=variables.get(f"AWS_ENDPOINT_URL_{service.upper()}", variables["AWS_ENDPOINT_URL"]),
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+
+
+def _doom(die_after: int) -> None:
     answers = 0
 
     def then_die(send: Callable[..., Any]) -> Callable[..., Any]:

@@ -138,16 +138,27 @@ def test_what_a_load_rejected_when_it_was_done_again_has_ended(place: Place) -> 
     assert (state.rejected, state.missing_ids) == (1, ["id-0"])
 
 
-def test_of_a_large_manifest_only_what_is_left_is_kept(place: Place) -> None:
-    place.lanes(stream=False).hand_over(0, documents(300))
-    for n in range(200):
+def test_a_manifest_stays_whole_until_all_of_it_is_proved(place: Place) -> None:
+    place.spool(documents(30))
+    for n in range(29):
         write(place, f"id-{n}", 5)
 
     first = place.settle()
 
-    assert [[entry.position for entry in manifest.entries] for manifest in place.manifests()] == [list(range(200, 300))]
-    assert (first.of(RUN).proved, first.of(RUN).waiting, place.settled) == (200, 100, [])
-    assert place.settle().of(RUN).waiting == 100
+    assert (first.of(RUN).proved, first.of(RUN).waiting, place.settled) == (29, 1, [])
+    assert [len(manifest.entries) for manifest in place.manifests()] == [30]
+
+
+def test_what_a_redrive_rejected_of_firehoses_failures_ends_at_once(make_place: MakePlace) -> None:
+    place = make_place(stream=True)
+    place.lanes().hand_over(0, [HandedOver(0, "id-0", b'{"n":"no number"}', 5), *documents(1, 1)])
+    place.deliver()
+
+    assert place.settle().of(RUN).waiting == 1
+    place.redrive()
+    state = place.settle().of(RUN)
+
+    assert (state.proved, state.rejected, state.settled) == (1, 1, True)
 
 
 def test_runs_are_settled_each_by_itself(place: Place) -> None:

@@ -1,7 +1,7 @@
 """What was handed over: one manifest a hand-over, kept until each of its entries is proved in the index.
 
 A manifest is written once and never changed, so nobody can take away what another one has just added: its key holds a digest of its
-content. What is left of one is written anew, then the old one is removed; a process that dies in between leaves both, which is harmless.
+content, and a batch that is handed over again has another one.
 """
 
 from __future__ import annotations

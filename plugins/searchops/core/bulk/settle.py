@@ -10,7 +10,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -22,7 +23,7 @@ from searchops.core.bulk.connection import IndexConnection
 from searchops.core.bulk.delivery import IndexClosed
 from searchops.core.bulk.envelope import Unusable
 from searchops.core.bulk.envelope import read as read_envelope
-from searchops.core.bulk.manifests import FIREHOSE, Entry, Manifest, Manifests
+from searchops.core.bulk.manifests import Entry, Manifest, Manifests
 from searchops.core.bulk.scheme import FIELD, SEQUENCE_DIGITS, Scheme, VersionScheme
 from searchops.core.bulk.stores import read_rejected
 from searchops.core.bulk.undelivered import BrokenObject, failed, lines_of, spooled
@@ -36,11 +37,6 @@ _DOCUMENTS = 1_000
 """Of one ``_mget``."""
 _MANIFESTS = 64
 _THREADS = 8
-_SMALL = 100
-"""Entries of a manifest that is not written anew for what is left of it."""
-
-Order = tuple[int | None, str | None]
-"""Version and sequence; one of them is None."""
 
 log = logging.getLogger(__name__)
 
@@ -121,20 +117,25 @@ class Settlement:
 
 @dataclass(slots=True)
 class _Open:
-    """A manifest of which something is not proved."""
+    """A manifest, and what of it has no end yet."""
 
     key: str
     manifest: Manifest
-    rest: dict[int, Entry]
+    rest: dict[int, Entry] = field(default_factory=dict)
     """By position."""
 
 
 @dataclass(slots=True)
-class _Elsewhere:
-    """Where documents are that are not in the index, as far as it concerns those that are looked for."""
+class _Pass:
+    """What one pass knows.
 
-    keys: set[str]
-    failed: set[tuple[str, Order]]
+    ``last`` is one manifest of each run that can go; it goes when all others of the run have been looked at.
+    """
+
+    result: Settlement
+    failures: _Failures
+    rejected: _Rejected
+    last: dict[str, str] = field(default_factory=dict)
 
 
 class Settler:
@@ -169,27 +170,22 @@ class Settler:
         self._clock = clock
 
     def settle(self, run: str | None = None) -> Settlement:
-        """One pass over the manifests that there are when it begins; where there is none, it is one call.
+        """One pass over the manifests that there are; where there is none, it is one call.
 
         :raises IndexClosed, TransientError: the index can not be asked now; what is not proved is kept
         """
-        result = Settlement(self._index)
-        remaining: list[_Open] = []
-        done: dict[str, list[str]] = {}
+        known = _Pass(Settlement(self._index), _Failures(self._bucket, self._index), _Rejected(self._bucket, self._index))
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="settle") as pool:
             for keys in _chunks(self._manifests.keys(run), _MANIFESTS):
-                read = [item for item in pool.map(partial(self._read, result), keys) if item is not None]
-                self._look(result, read)
-                for item in read:
-                    if item.rest:
-                        remaining.append(item)
-                    else:
-                        done.setdefault(item.manifest.run, []).append(item.key)
-            self._examine(result, remaining)
-            self._finish(result, remaining, done, pool)
-        for state in result.runs.values():
+                items = [item for item in pool.map(partial(self._read, known.result), keys) if item is not None]
+                self._look(known.result, items)
+                self._examine(known, items)
+                self._remove(known, items, pool)
+        for name, key in known.last.items():
+            self._remove_last(known.result.of(name), key)
+        for state in known.result.runs.values():
             log.info("%s: run %s: %s", self._index, state.run, state)
-        return result
+        return known.result
 
     def _read(self, result: Settlement, key: str) -> _Open | None:
         try:
@@ -197,7 +193,7 @@ class Settler:
         except DataError as error:
             result.of(places.place_of(key).run).unreadable.append(f"{error} ({error.reason})")
             return None
-        return None if manifest is None else _Open(key, manifest, {})
+        return None if manifest is None else _Open(key, manifest)
 
     def _look(self, result: Settlement, items: Sequence[_Open]) -> None:
         """Ask the index for every entry of some manifests."""
@@ -248,7 +244,7 @@ class Settler:
             return bool(held) and held >= str(entry.sequence).zfill(SEQUENCE_DIGITS)
         return entry.version is not None and int(document.get("_version", -1)) >= entry.version
 
-    def _examine(self, result: Settlement, remaining: Sequence[_Open]) -> None:
+    def _examine(self, known: _Pass, items: Sequence[_Open]) -> None:
         """Find out of what is not proved where it is.
 
         In this order, because documents move on meanwhile: first where they may wait, then the index again, then what was rejected.
@@ -256,109 +252,133 @@ class Settler:
         """
         now = self._clock()
         suspects: list[tuple[_Open, Entry]] = []
-        for item in remaining:
-            young = now < item.manifest.written_at + self._firehose_seconds
+        young: list[tuple[_Open, Entry]] = []
+        for item in items:
+            over = now >= item.manifest.written_at + self._firehose_seconds
             for entry in item.rest.values():
-                if entry.lane == FIREHOSE and young:
-                    result.of(item.manifest.run).waiting += 1
-                else:
-                    suspects.append((item, entry))
-        if not suspects:
-            return
-        waits = self._waiting({entry.id for _, entry in suspects}, spool=any(entry.spool for _, entry in suspects))
-        lost: list[tuple[_Open, Entry]] = []
+                (suspects if over or entry.spool else young).append((item, entry))
+        if young:
+            known.rejected.read(places.REDRIVEN_FAILURES, since=now - 2 * self._firehose_seconds)
+        for item, entry in young:
+            if known.rejected.holds(item.manifest, entry):
+                self._end_rejected(known.result, item, entry)
+            else:
+                known.result.of(item.manifest.run).waiting += 1
+        if suspects and (gone := self._without_those_that_wait(known, suspects)):
+            self._look_again(known, gone)
+
+    def _without_those_that_wait(self, known: _Pass, suspects: Sequence[tuple[_Open, Entry]]) -> list[tuple[_Open, Entry]]:
+        kept = {item.key for item in spooled(self._bucket, self._index)} if any(entry.spool for _, entry in suspects) else set()
+        lost = []
         for item, entry in suspects:
-            state = result.of(item.manifest.run)
-            spooled, failing = entry.spool in waits.keys, (entry.id, _order(entry)) in waits.failed
-            state.spooled += spooled
-            state.failed += failing and not spooled
-            state.waiting += spooled or failing
-            if not (spooled or failing):
+            if entry.spool in kept:
+                state = known.result.of(item.manifest.run)
+                state.waiting += 1
+                state.spooled += 1
+            else:
                 lost.append((item, entry))
-        self._look_again(result, lost)
+        if not lost:
+            return []
+        known.failures.read()
+        gone = []
+        for item, entry in lost:
+            if _name(entry.id, entry.version, entry.sequence) in known.failures.documents:
+                state = known.result.of(item.manifest.run)
+                state.waiting += 1
+                state.failed += 1
+            else:
+                gone.append((item, entry))
+        return gone
 
-    def _waiting(self, ids: set[str], *, spool: bool) -> _Elsewhere:
-        keys = {item.key for item in spooled(self._bucket, self._index)} if spool else set()
-        failing: set[tuple[str, Order]] = set()
-        for item in failed(self._bucket, self._index):
-            content = self._bucket.get(item.key)
-            try:
-                for line in lines_of(item, content or b""):
-                    if line.envelope is not None and line.envelope.id in ids and line.envelope.index == self._index:
-                        failing.add((line.envelope.id, (line.envelope.version, line.envelope.sequence)))
-            except BrokenObject:
-                log.warning("%s: can not be read to its end", item.key)
-        return _Elsewhere(keys, failing)
-
-    def _look_again(self, result: Settlement, lost: Sequence[tuple[_Open, Entry]]) -> None:
-        proved = self._proved([entry for _, entry in lost])
-        rejected: dict[str, _Refused] = {}
-        for (item, entry), arrived in zip(lost, proved, strict=True):
-            run, state = item.manifest.run, result.of(item.manifest.run)
+    def _look_again(self, known: _Pass, gone: Sequence[tuple[_Open, Entry]]) -> None:
+        proved = self._proved([entry for _, entry in gone])
+        for run in {places.REDRIVEN_FAILURES, *(item.manifest.run for item, _ in gone)}:
+            known.rejected.read(run)
+        for (item, entry), arrived in zip(gone, proved, strict=True):
+            state = known.result.of(item.manifest.run)
             if arrived:
                 state.proved += 1
                 del item.rest[entry.position]
+            elif known.rejected.holds(item.manifest, entry):
+                self._end_rejected(known.result, item, entry)
+            else:
+                state.missing += 1
+                if len(state.missing_ids) < MOST_NAMED:
+                    state.missing_ids.append(entry.id)
+
+    def _end_rejected(self, result: Settlement, item: _Open, entry: Entry) -> None:
+        result.of(item.manifest.run).rejected += 1
+        del item.rest[entry.position]
+
+    def _remove(self, known: _Pass, items: Sequence[_Open], pool: ThreadPoolExecutor) -> None:
+        ended = [item for item in items if not item.rest]
+        keys = [item.key for item in ended if known.last.setdefault(item.manifest.run, item.key) != item.key]
+        list(pool.map(self._manifests.remove, keys))
+
+    def _remove_last(self, state: RunState, key: str) -> None:
+        if state.settled:
+            self._settled(state.run)
+        self._manifests.remove(key)
+        if state.settled:
+            self._settled(state.run)
+
+
+class _Failures:
+    """The documents that are in the objects of what Firehose could not deliver, those included that left them during the pass."""
+
+    def __init__(self, bucket: Bucket, index: str) -> None:
+        self._bucket = bucket
+        self._index = index
+        self._keys: set[str] = set()
+        self.documents: set[str] = set()
+
+    def read(self) -> None:
+        """Read what has come since the last time."""
+        for item in failed(self._bucket, self._index):
+            if item.key in self._keys:
                 continue
-            if run not in rejected:
-                rejected[run] = _Refused.read(self._bucket, self._index, run)
-            if rejected[run].holds(item.manifest.input, entry):
-                state.rejected += 1
-                del item.rest[entry.position]
+            try:
+                for line in lines_of(item, self._bucket.get(item.key) or b""):
+                    if (read := line.envelope) is not None and read.index == self._index:
+                        self.documents.add(_name(read.id, read.version, read.sequence))
+            except BrokenObject:
+                log.warning("%s: can not be read to its end", item.key)
+            self._keys.add(item.key)
+
+
+class _Rejected:
+    """The documents that were handed over and rejected later: by a redrive, or by a load that was done again from its checkpoint."""
+
+    def __init__(self, bucket: Bucket, index: str) -> None:
+        self._bucket = bucket
+        self._index = index
+        self._seen: set[tuple[str, float]] = set()
+        self._documents: set[str] = set()
+        self._positions: set[tuple[str, str, int]] = set()
+
+    def read(self, run: str, *, since: float = 0.0) -> None:
+        """Read what has come since the last time, as far as it was written since a moment (epoch seconds)."""
+        for stored in self._bucket.list(places.rejected_prefix(self._index, run)):
+            if stored.modified_at < since or (stored.key, stored.modified_at) in self._seen:
                 continue
-            state.missing += 1
-            if len(state.missing_ids) < MOST_NAMED:
-                state.missing_ids.append(entry.id)
+            input = places.place_of(stored.key).input
+            for document in read_rejected(self._bucket.get(stored.key) or b""):
+                if not input.startswith(places.REDRIVE):
+                    self._positions.add((run, input, document.position))
+                    continue
+                with suppress(Unusable):
+                    read = read_envelope(document.line)
+                    self._documents.add(_name(read.id, read.version, read.sequence))
+            self._seen.add((stored.key, stored.modified_at))
 
-    def _finish(self, result: Settlement, remaining: list[_Open], done: dict[str, list[str]], pool: ThreadPoolExecutor) -> None:
-        for item in remaining:
-            if not item.rest:
-                done.setdefault(item.manifest.run, []).append(item.key)
-            elif len(item.manifest.entries) >= _SMALL and len(item.rest) * 2 <= len(item.manifest.entries):
-                self._manifests.write(replace(item.manifest, entries=tuple(item.rest.values())))
-                done.setdefault(item.manifest.run, []).append(item.key)
-        for run, keys in done.items():
-            over = result.of(run).settled
-            if over:
-                self._settled(run)
-            list(pool.map(self._manifests.remove, keys))
-            if over:
-                self._settled(run)
+    def holds(self, manifest: Manifest, entry: Entry) -> bool:
+        of_load = (manifest.run, manifest.input, entry.position)
+        return of_load in self._positions or _name(entry.id, entry.version, entry.sequence) in self._documents
 
 
-@dataclass(slots=True)
-class _Refused:
-    """What of a run was rejected: by its loads, by position; by redrives, as what was handed over."""
-
-    positions: set[tuple[str, int]] = field(default_factory=set)
-    redriven: set[tuple[str, Order]] = field(default_factory=set)
-
-    @classmethod
-    def read(cls, bucket: Bucket, index: str, run: str) -> _Refused:
-        refused = cls()
-        for prefix in (places.rejected_prefix(index, run), places.rejected_prefix(index, places.REDRIVEN_FAILURES)):
-            for stored in bucket.list(prefix):
-                place = places.place_of(stored.key)
-                for document in read_rejected(bucket.get(stored.key) or b""):
-                    if place.input.startswith(places.REDRIVE):
-                        refused.redriven.update(_order_of_line(document.line))
-                    elif place.run == run:
-                        refused.positions.add((place.input, document.position))
-        return refused
-
-    def holds(self, input: str, entry: Entry) -> bool:
-        return (input, entry.position) in self.positions or (entry.id, _order(entry)) in self.redriven
-
-
-def _order(entry: Entry) -> Order:
-    return (entry.version, entry.sequence)
-
-
-def _order_of_line(line: bytes) -> Iterator[tuple[str, Order]]:
-    try:
-        envelope = read_envelope(line)
-    except Unusable:
-        return
-    yield envelope.id, (envelope.version, envelope.sequence)
+def _name(id: str, version: int | None, sequence: str | None) -> str:
+    """A write, as one text: sets of them may be large."""
+    return f"{version if sequence is None else sequence} {id}"
 
 
 def _chunks(keys: Iterator[str], size: int) -> Iterator[list[str]]:

@@ -27,8 +27,8 @@ class RejectedObjects:
 
 
 def read_rejected(content: bytes) -> Iterator[Rejected]:
-    """The documents of one object."""
-    for line in gzip.decompress(content).splitlines():
+    """The documents of one object; none of one that is gone (no bytes)."""
+    for line in gzip.decompress(content).splitlines() if content else ():
         values = orjson.loads(line)
         text = values.get("document")
         raw = base64.b64decode(values["document_base64"]) if text is None else text.encode()
