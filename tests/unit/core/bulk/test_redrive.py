@@ -1,0 +1,77 @@
+"""What a pass says of itself; what it does is tried on the real node in tests/integration/bulk_handover."""
+
+from __future__ import annotations
+
+import pytest
+
+from searchops.core.bulk.envelope import Envelope
+from searchops.core.bulk.redrive import Choice, Fate, Outcome
+from searchops.core.bulk.undelivered import Line
+from searchops.core.errors import DataError, TransientError
+
+
+def line(kind: str = "429", at: float = 1_000.0, id: str = "id") -> Line:
+    return Line(0, b"", Envelope("products", id, b"{}", 1), kind, "words of the cluster", at)
+
+
+@pytest.mark.parametrize("fate", list(Fate))
+def test_a_pass_has_a_problem_where_something_is_left_or_lost_to_the_index(fate):
+    outcome = Outcome("products")
+    outcome.add(line(), fate)
+
+    expected = {
+        Fate.NOT_TAKEN: TransientError,
+        Fate.REJECTED: DataError,
+        Fate.UNREADABLE: DataError,
+        Fate.OTHER_INDEX: DataError,
+    }.get(fate)
+    problem = outcome.problem()
+    assert problem is None if expected is None else type(problem) is expected
+
+
+def test_a_pass_that_was_cut_short_is_to_be_repeated():
+    assert isinstance(Outcome("products", cut_short="busy").problem(), TransientError)
+
+
+def test_an_object_that_can_not_be_read_is_told():
+    assert "1 objects can not be read" in str(Outcome("products", broken=["key"]).problem())
+
+
+def test_groups_come_largest_first_with_times_ids_and_remedy():
+    outcome = Outcome("products", objects=2)
+    outcome.add(line("409"), Fate.SUPERSEDED)
+    for number, at in enumerate([3_000.0, 1_000.0, 2_000.0, 4_000.0]):
+        outcome.add(line("429", at, f"id-{number}"), Fate.INDEXED)
+
+    first, second = outcome.as_json()["groups"]
+
+    assert (first["kind"], first["count"], first["fates"], first["ids"]) == ("429", 4, {"indexed": 4}, ["id-0", "id-1", "id-2"])
+    assert (first["oldest"], first["newest"]) == ("1970-01-01T00:16:40+00:00", "1970-01-01T01:06:40+00:00")
+    assert "nothing to do" in second["remedy"]
+    assert outcome.title == "products: 5 documents in 2 objects: 4 indexed, 1 superseded"
+    assert list(outcome.facts)[-2:] == ["429", "409"]
+
+
+def test_no_words_of_the_cluster_are_among_the_facts_for_a_notifier():
+    outcome = Outcome("products")
+    outcome.add(line(), Fate.REJECTED)
+
+    assert "words of the cluster" not in str(outcome.facts) + outcome.title + str(outcome.problem())
+    assert outcome.as_json()["groups"][0]["words"] == "words of the cluster"
+
+
+@pytest.mark.parametrize(
+    ("choice", "taken"),
+    [
+        (Choice(), True),
+        (Choice(send=False), False),
+        (Choice(kinds=("429",)), True),
+        (Choice(kinds=("409",)), False),
+        (Choice(min_age_seconds=60), True),
+        (Choice(min_age_seconds=61), False),
+        (Choice(max_age_seconds=60), True),
+        (Choice(max_age_seconds=59), False),
+    ],
+)
+def test_a_choice_is_by_kind_and_age(choice, taken):
+    assert choice.takes(line(at=1_000.0), 1_060.0) is taken
