@@ -83,8 +83,8 @@ def test_the_landing_index_of_a_domain_is_installed_for_all_its_indexes_by_each(
         away: {{domain: other, {ATTRIBUTE}, {FIREHOSE} three}}}}
     """)
 
-    siblings = {name: dag.get_task(f"index_{name}.landing_index").siblings for name in ("one", "two", "away")}  # type: ignore[attr-defined]
-    assert siblings == {"one": ["two"], "two": ["one"], "away": []}
+    tasks: dict[str, Any] = {name: dag.get_task(f"index_{name}.landing_index") for name in ("one", "two", "away")}
+    assert {name: task.siblings for name, task in tasks.items()} == {"one": ["two"], "two": ["one"], "away": []}
 
 
 def test_names_with_dots_and_the_like_give_groups_of_their_own(parse: Parse) -> None:
