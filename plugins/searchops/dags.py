@@ -126,7 +126,7 @@ def dag_for(
         if isinstance(entry, BrokenEntry):
             return quarantine(dag_id, entry.errors, tags=dag_kwargs.get("tags") or (), notice=entry.notice)
         settings = {"schedule": _schedule(entry), **dag_kwargs, **(from_entry(entry) if from_entry else {})}
-        with DAG(dag_id=_valid_id(dag_id), **settings) as dag:  # noqa: AIR002 - it is in the settings
+        with DAG(dag_id=dag_id, **settings) as dag:  # noqa: AIR002 - it is in the settings
             wire(entry)
         return dag
 
@@ -169,7 +169,7 @@ def told(place: Defaults | Notice | WrittenIndex | None) -> dict[str, Any]:
 
 
 def _valid_id(dag_id: str) -> str:
-    """The name of an index, or a key that is itself the mistake, may not be fit for an id; two of them must not end as one id."""
+    """A key that is itself the mistake may not be fit for an id; two such keys must not end as one id."""
     if re.fullmatch(r"[A-Za-z0-9_.-]{1,250}", dag_id):
         return dag_id
     return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', dag_id)[:200]}_{sha256(dag_id.encode()).hexdigest()[:8]}"
