@@ -50,7 +50,7 @@ class ObjectFunction:
         self.control = control
         self._table = table
         self._sequence = itertools.count(1)
-        role = _role(client("iam"))
+        role = role_of(client("iam"))
         for bucket in (UPLOADS, OBSERVATIONS):
             _make_bucket(self.s3, bucket)
         variables = {
@@ -188,7 +188,7 @@ def builder() -> Any:
     return module
 
 
-def _role(iam: Any) -> str:
+def role_of(iam: Any) -> str:
     """moto looks whether a function's role exists."""
     try:
         return str(iam.create_role(RoleName="object-once", AssumeRolePolicyDocument="{}")["Role"]["Arn"])
