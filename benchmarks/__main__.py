@@ -13,11 +13,19 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import idempotency, waits
+from benchmarks.bulk import ends, pressure, throughput, writer
 from local.cloud import ROOT
 from local.results import Measure, write_benchmark
 
 DIRECTORY = ROOT / "build" / "bench"
-BENCHMARKS: Mapping[str, Callable[[Path], Sequence[Measure]]] = {"waits": waits.measure, "idempotency": idempotency.measure}
+BENCHMARKS: Mapping[str, Callable[[Path], Sequence[Measure]]] = {
+    "waits": waits.measure,
+    "idempotency": idempotency.measure,
+    "bulk": throughput.measure,
+    "pressure": pressure.measure,
+    "writer": writer.measure,
+    "ends": ends.measure,
+}
 """By name: takes a folder of its own for what it needs while it runs."""
 
 

@@ -81,11 +81,11 @@ def run(order: Order) -> Done:
     """Let a process of its own carry out the order; its environment is ours."""
     command = [sys.executable, "-m", "benchmarks.bulk.client"]
     given = json.dumps(asdict(order))
-    done = subprocess.run(
-        command, input=given, cwd=ROOT, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS
-    )
+    done = subprocess.run(command, input=given, cwd=ROOT, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS)
     if done.returncode:
-        raise RuntimeError(f"{order.arm}: expected the client to end by itself, found exit code {done.returncode}: {done.stderr[-4000:]}")
+        raise RuntimeError(
+            f"{order.arm}: expected the client to end by itself, found exit code {done.returncode}: {done.stderr[-4000:]}"
+        )
     return Done(**json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -167,9 +167,7 @@ def parallel_bulk(order: Order, _: Iterable[Document]) -> Load:
     from opensearchpy import helpers
 
     client = _client(order)
-    return lambda read: sum(
-        ok for ok, _ in helpers.parallel_bulk(client, _actions(order, read), thread_count=PARALLEL_THREADS)
-    )
+    return lambda read: sum(ok for ok, _ in helpers.parallel_bulk(client, _actions(order, read), thread_count=PARALLEL_THREADS))
 
 
 def ready_made(order: Order, read: Iterable[Document]) -> Load:
@@ -185,7 +183,8 @@ def ready_made(order: Order, read: Iterable[Document]) -> Load:
 
 def ready_made_bodies(read: Iterable[Document], most_bytes: int) -> Iterator[tuple[bytes, int]]:
     """Bulk requests with the number of their documents."""
-    lines, size, count = [], 0, 0
+    lines: list[bytes] = []
+    size = count = 0
     for document in read:
         action = {"index": {"_id": document["id"], "version": document["revision"], "version_type": "external"}}
         line = orjson.dumps(action) + b"\n" + orjson.dumps(document) + b"\n"

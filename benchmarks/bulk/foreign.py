@@ -93,7 +93,8 @@ def running(url: str, index: str, load: Load) -> Iterator[_Running]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdin and process.stdout
+    assert process.stdin
+    assert process.stdout
     process.stdin.write(json.dumps({"url": url, "index": index, "load": asdict(load)}) + "\n")
     process.stdin.flush()
     found = _Running(process)
@@ -120,10 +121,15 @@ def main() -> None:
     for thread in threads:
         thread.start()
     print("begun", flush=True)
-    threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+    threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
     for thread in threads:
         thread.join()
     print(json.dumps(asdict(total(found, time.monotonic() - begin))), flush=True)
+
+
+def _stop_at_end_of_input(stop: threading.Event) -> None:
+    sys.stdin.read()
+    stop.set()
 
 
 def total(parts: list[Sent], seconds: float) -> Sent:

@@ -128,33 +128,25 @@ class Bench:
         from searchops.core.bulk.stores import S3Checkpoints
 
         self._runs += 1
-        place = {"index": INDEX, "run": f"bench-{self._runs}", "input": "documents"}
+        place: Mapping[str, Any] = {"index": INDEX, "run": f"bench-{self._runs}", "input": "documents"}
         lane = FirehoseLane(boto3.client("firehose", config=Config(**CLIENT)), STREAM)
         lanes = HandOverLanes(self._s3, BUCKET, **place, firehose=lane)
         scheme = Scheme(VersionScheme.ATTRIBUTE, Deletes.TOMBSTONE, attribute="revision")
         operations = (index(document["id"], document, version=document["revision"]) for document in self._given)
         with BulkIndexer(self._node, INDEX, scheme, patience_seconds=PATIENCE_SECONDS, hand_over=lanes) as indexer:
             counts = indexer.run(operations, checkpoints=S3Checkpoints(self._s3, BUCKET, **place), input="documents")
-        self._settle(place["run"])
+        self._settle(place["run"], scheme)
         return counts.indexed / len(self._given), 1
 
-    def _settle(self, run: str) -> None:
-        """Ask for what the manifests name until all of it is there."""
-        from searchops.core.bulk.bucket import Bucket
-        from searchops.core.bulk.manifests import Manifests
+    def _settle(self, run: str, scheme: Any) -> None:
+        """Pass over the manifests until nothing of them is left."""
+        from searchops.core.bulk.settle import Settler
 
-        manifests = Manifests(Bucket(self._s3, BUCKET), INDEX)
-        found = [manifest for key in manifests.keys(run) if (manifest := manifests.read(key))]
-        left = {entry.id: entry.version for manifest in found for entry in manifest.entries}
+        settler = Settler(self._node, self._s3, BUCKET, index=INDEX, scheme=scheme)
         end = time.monotonic() + LONGEST_SECONDS
-        while left:
-            ids = list(left)[:5000]
-            answer = self._node.mget(index=INDEX, body={"ids": ids}, _source=False)
-            for entry in answer["docs"]:
-                if entry.get("_version", -1) >= left[entry["_id"]]:
-                    del left[entry["_id"]]
-            if time.monotonic() > end:
-                raise RuntimeError(f"{len(left)} documents are not settled after {LONGEST_SECONDS:.0f} s")
+        while not (found := settler.settle(run)).settled:
+            if time.monotonic() > end or found.to_redrive:
+                raise RuntimeError(f"not settled after {LONGEST_SECONDS:.0f} s, or by the stream alone: {found.facts}")
             time.sleep(0.2)
 
     def _repeated(self, pause_seconds: float) -> tuple[float, int]:
@@ -200,7 +192,11 @@ def figures(rounds: Sequence[Round]) -> list[Measure]:
         measures += [
             Measure(seconds_name(arm), "s", [one.seconds for one in arms]),
             Measure(f"foreign load, {arm}: requests", "1/s", [one.foreign.per_second for one in arms]),
-            Measure(f"foreign load, {arm}: share of its documents refused with 429", "share", [one.foreign.refused_share for one in arms]),
+            Measure(
+                f"foreign load, {arm}: share of its documents refused with 429",
+                "share",
+                [one.foreign.refused_share for one in arms],
+            ),
             Measure(f"foreign load, {arm}: the latest request", "s", [one.foreign.late_seconds for one in arms]),
         ]
     for arm in (AT_ONCE, AFTER_A_SECOND):

@@ -83,14 +83,18 @@ class Bench:
         self._node.indices.refresh(index=INDEX)
         found = self._node.count(index=INDEX)["count"]
         if not found == done.documents == expected:
-            raise RuntimeError(f"{order.arm}: expected {expected} documents, found {done.documents} confirmed and {found} in the index")
+            raise RuntimeError(
+                f"{order.arm}: expected {expected} documents, found {done.documents} confirmed and {found} in the index"
+            )
         self._check_versions(order)
         return done
 
     def _check_versions(self, order: Order) -> None:
         sample = list(documents.read(Path(order.path), order.start, order.step, 100))
         answer = self._node.mget(index=INDEX, body={"ids": [document["id"] for document in sample]}, _source=False)
-        wrong = [d["id"] for d, found in zip(sample, answer["docs"], strict=True) if found.get("_version") != documents.version(d)]
+        wrong = [
+            d["id"] for d, found in zip(sample, answer["docs"], strict=True) if found.get("_version") != documents.version(d)
+        ]
         if wrong:
             raise RuntimeError(f"{order.arm}: expected the external versions of the documents, found others for {wrong[:5]}")
 
