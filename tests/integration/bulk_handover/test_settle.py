@@ -35,6 +35,12 @@ def test_where_nothing_was_handed_over_it_is_one_call(place: Place) -> None:
 
     assert (result.runs, result.settled, result.problem()) == ({}, True, None)
     assert [operation for operation, _ in place.s3.calls] == ["ListObjectsV2"]
+    assert place.settled == []
+
+
+def test_a_run_that_is_asked_for_and_has_no_manifest_is_settled(place: Place) -> None:
+    assert place.settle("manual").settled
+    assert place.settled == ["manual"]
 
 
 def test_what_firehose_delivers_is_proved_and_its_manifest_goes(make_place: MakePlace) -> None:

@@ -172,6 +172,7 @@ class Settler:
     def settle(self, run: str | None = None) -> Settlement:
         """One pass over the manifests that there are; where there is none, it is one call.
 
+        :param run: only this one; it is told to be settled also when it has no manifest (any more)
         :raises IndexClosed, TransientError: the index can not be asked now; what is not proved is kept
         """
         known = _Pass(Settlement(self._index), _Failures(self._bucket, self._index), _Rejected(self._bucket, self._index))
@@ -183,6 +184,8 @@ class Settler:
                 self._remove(known, items, pool)
         for name, key in known.last.items():
             self._remove_last(known.result.of(name), key)
+        if run is not None and run not in known.result.runs:
+            self._settled(run)
         for state in known.result.runs.values():
             log.info("%s: run %s: %s", self._index, state.run, state)
         return known.result
