@@ -9,7 +9,7 @@ again changes nothing.
 - One group for each index of the inventory that has `id` and `version`: `scheme` compares the documents with the inventory and writes
   into the mapping how versions, ids and deletes are made; `landing_index` installs the pipeline that Firehose's documents take and
   proves it in a probe index; `alias_filter` hides tombstones from searches; `stream` makes the Firehose stream with its role. Only what
-  the index needs is there. See docs/bulk_load.md.
+  the index needs is there. See docs/bulk_setup.md.
 
 With `dry_run` each task says what is missing and makes nothing.
 """

@@ -59,9 +59,17 @@ def documents(client: Any, index: str, body: Mapping[str, Any], *, page: int = 1
             if not (hits := answer["hits"]["hits"]):
                 return
             yield from hits
-            answer = ask(client, "POST", "/_search/scroll", body={"scroll": SCROLL_KEEP, "scroll_id": answer["_scroll_id"]})
+            answer = _next_page(client, index, answer["_scroll_id"])
     finally:
         _end_scroll(client, answer)
+
+
+def _next_page(client: Any, index: str, scroll_id: str) -> Mapping[str, Any]:
+    try:
+        page: Mapping[str, Any] = ask(client, "POST", "/_search/scroll", body={"scroll": SCROLL_KEEP, "scroll_id": scroll_id})
+    except Refused as refused:
+        raise TransientError(f"index {index}: the node has lost a search before its end", reason=refused.reason) from refused
+    return page
 
 
 def _complete(answer: Mapping[str, Any], index: str) -> None:
