@@ -1,7 +1,7 @@
 # Each target does the set-up that it needs; when nothing is to do, that takes less than a second.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup environment up down status demo test test-unit lint bench screenshots lambda lock clean
+.PHONY: help setup environment up down status demo test test-unit lint bench figures screenshots lambda lock clean
 
 BIN := .venv/bin
 # The first Python that runs and fits; a name on PATH alone may be a shim of a version that is not installed.
@@ -55,6 +55,10 @@ lint: environment ## check style, types, the dependency rule and the inventory
 
 bench: setup ## measure beside what one would use instead; NAME=waits for one
 	@$(BIN)/python -m benchmarks $(NAME)
+
+figures: environment ## write what make bench has measured of bulk indexing into docs/: tables and pictures
+	@$(BIN)/uv pip install -q --target build/figures/python -r benchmarks/requirements.txt -c constraints.txt
+	@PYTHONPATH=build/figures/python $(BIN)/python -m benchmarks.bulk.report
 
 screenshots: setup ## take the documents' pictures of the Airflow UI anew; needs Debian's chromium and fonts-noto-cjk
 	@$(BIN)/uv pip install -q --target build/screenshots/python -r docs/requirements.txt -c constraints.txt

@@ -209,10 +209,10 @@ def run(call: Call) -> Learned:
     return Learned(**json.loads(out.splitlines()[-1]))
 
 
-def figures(found: Mapping[str, Mapping[str, Outcome]]) -> list[Measure]:
+def figures(found: Mapping[str, Mapping[str, Outcome]], callers: Sequence[str] = CALLERS) -> list[Measure]:
     """Over all ways: of how many documents each caller does not know the truth."""
     measures = []
-    for caller in CALLERS:
+    for caller in callers:
         outcomes = [by[caller] for by in found.values() if caller in by]
         goal = "== 0" if caller == HERE else None
         ways = sum(not outcome.is_true for outcome in outcomes)
