@@ -132,32 +132,33 @@ def _end(told: bool | None, there: bool, kept: bool) -> str:
 
 def measure(directory: Path, ways: Sequence[Way] = WAYS) -> list[Measure]:
     """One sample each: what happens here is no matter of time."""
-    FIGURES.unlink(missing_ok=True)
-    services = ("opensearch", "aws", "proxy")
-    with Cloud(directory, services=services) as cloud, client_of(cloud):
-        bench = Bench(cloud)
+    import boto3
+    from opensearchpy import OpenSearch
+
+    FIGURES.unlink(missing_ok=True)  # figures of an earlier run must not pass for those of this one
+    with Cloud(directory, services=("opensearch", "aws", "proxy")) as cloud, client_of(cloud):
+        s3: Any = boto3.client("s3")
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
+        node = OpenSearch(cloud.endpoints["opensearch"], timeout=60)
+        bench = Bench(node, FaultControl(cloud.endpoints["proxy"]), BUCKET)
         found = {way.name: bench.outcomes(way) for way in ways}
     write(FIGURES, ways, found)
     return figures(found)
 
 
 class Bench:
-    """A node behind a proxy."""
+    """A node behind a proxy, and a bucket for what is handed over."""
 
-    def __init__(self, cloud: Cloud) -> None:
-        import boto3
-        from opensearchpy import OpenSearch
-
-        self._node: Any = OpenSearch(cloud.endpoints["opensearch"], timeout=60)
-        self._proxy = FaultControl(cloud.endpoints["proxy"])
-        s3: Any = boto3.client("s3")
-        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
+    def __init__(self, node: Any, proxy: FaultControl, bucket: str) -> None:
+        self._node = node
+        self._proxy = proxy
+        self._bucket = bucket
         self._runs = 0
 
     def outcomes(self, way: Way) -> dict[str, Outcome]:
-        return {caller: self._outcome(way, caller) for caller in CALLERS if way.own_ids or caller != HERE}
+        return {caller: self.outcome(way, caller) for caller in CALLERS if way.own_ids or caller != HERE}
 
-    def _outcome(self, way: Way, caller: str) -> Outcome:
+    def outcome(self, way: Way, caller: str) -> Outcome:
         self._runs += 1
         index = f"ends-{self._runs}"
         self._node.indices.create(index=index, body={"settings": SETTINGS, "mappings": MAPPINGS})

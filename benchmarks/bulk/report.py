@@ -24,6 +24,8 @@ FIGURES, DOCS = ROOT / "build" / "bench", ROOT / "docs"
 IMAGE = DOCS / "images" / "bulk.png"
 NAMES = ("bulk", "pressure", "writer", "ends")
 Content = Mapping[str, Any]
+_SAID = ("ratio", "share", "1/s", "documents", "passes", "ways")
+"""Units that the name of a measure says already."""
 _OURS, _OTHERS, _LIMIT = "#0969da", "#bc4c00", "#8b949e"
 
 
@@ -61,7 +63,7 @@ def table(content: Content) -> str:
 
 
 def row(measure: Content) -> str:
-    unit = "" if measure["unit"] in ("ratio", "share") else f" {measure['unit']}"
+    unit = "" if measure["unit"] in _SAID else f" {measure['unit']}"
     median, least, most = (figure(value) for value in (measure["median"], min(measure["samples"]), max(measure["samples"])))
     holds = {True: "yes", False: "**missed**", None: ""}[measure["holds"]]
     span = "" if len(measure["samples"]) == 1 else f"{least} to {most}"
@@ -122,18 +124,18 @@ def draw(found: Mapping[str, Content], image: Path) -> None:
     from matplotlib import pyplot
 
     panels = [
-        ("documents a second", found["bulk"], {throughput.rate_name(arm): arm for arm in throughput.ARMS}, "{:,.0f}"),
-        ("client CPU a document, µs", found["bulk"], {throughput.cpu_name(arm): arm for arm in throughput.ARMS}, "{:.1f}"),
+        ("documents a second", found["bulk"], {throughput.rate_name(arm): arm for arm in throughput.ARMS}, ""),
+        ("client CPU a document, µs", found["bulk"], {throughput.cpu_name(arm): arm for arm in throughput.ARMS}, ""),
     ]
     if "pressure" in found:
         names = {seconds_name(arm): arm.replace(", ", ",\n") for arm in PRESSURE_ARMS}
-        panels.append(("node that refuses writes: seconds until all are searchable", found["pressure"], names, "{:.1f} s"))
-    figure, axes = pyplot.subplots(len(panels), 1, figsize=(9, 2.1 * len(panels) + 0.4), layout="constrained")
-    for axis, (title, content, names, form) in zip(axes, panels, strict=True):
-        _bars(axis, title, {label: _samples(content, name) for name, label in names.items()}, form)
+        panels.append(("node that refuses writes: seconds until all are searchable", found["pressure"], names, " s"))
+    picture, axes = pyplot.subplots(len(panels), 1, figsize=(9, 2.1 * len(panels) + 0.4), layout="constrained")
+    for axis, (title, content, names, unit) in zip(axes, panels, strict=True):
+        _bars(axis, title, {label: _samples(content, name) for name, label in names.items()}, unit)
     image.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(image, dpi=150, metadata={"Software": None})
-    pyplot.close(figure)
+    picture.savefig(image, dpi=150, metadata={"Software": None})
+    pyplot.close(picture)
 
 
 def _samples(content: Content, name: str) -> tuple[Sequence[float], float]:
@@ -141,12 +143,14 @@ def _samples(content: Content, name: str) -> tuple[Sequence[float], float]:
     return measure["samples"], measure["median"]
 
 
-def _bars(axis: Any, title: str, rows: Mapping[str, tuple[Sequence[float], float]], form: str) -> None:
+def _bars(axis: Any, title: str, rows: Mapping[str, tuple[Sequence[float], float]], unit: str) -> None:
     for place, (label, (samples, median)) in enumerate(rows.items()):
         colour = _OURS if label == OURS else _LIMIT if label == READY_MADE else _OTHERS
         axis.barh(place, median, color=colour, alpha=0.35, height=0.62)
         axis.scatter(samples, [place] * len(samples), color=colour, s=12, zorder=3)
-        axis.annotate(form.format(median), (max(*samples, median), place), xytext=(8, 0), textcoords="offset points", va="center")
+        axis.annotate(
+            f"{figure(median)}{unit}", (max(*samples, median), place), xytext=(8, 0), textcoords="offset points", va="center"
+        )
     axis.set_yticks(range(len(rows)), list(rows))
     axis.invert_yaxis()
     axis.set_title(title, loc="left", fontsize=11, fontweight="bold")

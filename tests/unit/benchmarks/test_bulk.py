@@ -207,11 +207,11 @@ def test_a_figure_has_three_digits_that_count(value: float, words: str) -> None:
 
 
 def test_goals_come_first_in_the_table_and_a_missed_one_is_said(tmp_path: Path) -> None:
-    write_benchmark(tmp_path / "x.json", "x", [Measure("rate", "1/s", [10, 30, 20]), Measure("r", "ratio", [0.5], ">= 2")])
+    write_benchmark(tmp_path / "x.json", "x", [Measure("rate", "ms", [10, 30, 20]), Measure("r", "ratio", [0.5], ">= 2")])
 
     lines = report.table(json.loads((tmp_path / "x.json").read_text())).splitlines()
 
-    assert lines[2:4] == ["| r | 0.5 |  | >= 2 | **missed** |", "| rate | 20 1/s | 10 to 30 |  |  |"]
+    assert lines[2:4] == ["| r | 0.5 |  | >= 2 | **missed** |", "| rate | 20 ms | 10 to 30 |  |  |"]
 
 
 def test_the_pages_have_the_markers_that_the_report_fills() -> None:
