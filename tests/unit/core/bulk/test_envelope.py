@@ -75,6 +75,12 @@ def test_a_number_that_no_parser_keeps_is_handed_over_as_it_was_written(number):
     assert envelope.read(envelope.write("products", HandedOver(0, "1", source, 1))).source == source
 
 
+def test_a_document_may_have_a_source_of_its_own():
+    source = b'{"a":1,"source":{"b":2,"source":"c"}}'
+
+    assert envelope.read(envelope.write("products", HandedOver(0, ',"source":', source, 1))).source == source
+
+
 def test_a_document_on_several_lines_becomes_one_line():
     source = b'{\n "a": "b\\nc"\n}'
 

@@ -52,6 +52,14 @@ def test_only_what_failed_is_sent_again(failures, count):
     assert sorted(firehose.taken) == [line + b"\n" for line in lines]
 
 
+def test_the_four_mebibytes_of_a_call_are_counted_in_base64():
+    lines = [b"x" * 1_023_999] * 5
+
+    assert next_call(lines, range(5)) == 3
+    assert lane_of(firehose := SmallFirehose()).put(lines, 1e9) == []
+    assert [len(call) for call in firehose.calls] == [3, 2]
+
+
 def test_a_record_of_exactly_1000_kib_with_its_line_break_fits():
     assert fits(b"x" * 1_023_999)
     assert not fits(b"x" * 1_024_000)
