@@ -24,7 +24,7 @@ from searchops.core.bulk.target import Target, check_one_index, read_target
 from searchops.core.errors import DataError, TransientError
 
 MOST_CHECKED = 200_000
-"""Documents that are compared; of a larger index every n-th by the hash of its id. About 10 s on two cores."""
+"""Documents that are compared; of a larger index every n-th by the hash of its id."""
 _MOST_SLICES = 1024
 """``index.max_slices_per_scroll`` unless an index says otherwise."""
 _NAMED = 3
