@@ -50,9 +50,6 @@ def recipe_of(index: WrittenIndex) -> Recipe:
 class LoadClients(IndexClients):
     """What a load of one index works with, each made when it is first needed."""
 
-    def __init__(self, index: WrittenIndex) -> None:
-        super().__init__(index)
-
     @cached_property
     def scheme(self) -> Scheme:
         return scheme_of(self.index)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from local.cloud import Cloud
+from local.demo.functions import wait_until
+from local.simulators.firehose.control import FirehoseControl
 from local.simulators.node_faults.control import FaultProxy
 from local.simulators.node_faults.faults import Fault, Kind
+from searchops.core.bulk.landing import LANDING_INDEX, install_landing
+from searchops.core.bulk.places import firehose_failed_prefix
 from searchops.core.bulk.runs import State
 from searchops.core.errors import DataError, TransientError
+from tests.conftest import aws_client
 from tests.integration.bulk_load.conftest import Loads, MakeLoads
 from tests.integration.bulk_load.test_load import SPOOLED, lines
 
@@ -67,6 +75,46 @@ def test_what_is_nowhere_to_be_found_fails_for_the_sensor_and_for_the_dag(handed
         loads.settled(run)
     with pytest.raises(DataError, match="50 documents were handed over and are neither in the index"):
         loads.settle()
+
+
+def test_an_index_with_a_stream_hands_over_to_it(make_loads: MakeLoads, bulk_cloud: Cloud, proxy: FaultProxy) -> None:
+    stream = "load-stream"
+    loads = make_loads(hand_over={**SPOOLED, "firehose": stream})
+    install_landing(loads.node, loads.name)
+    create_stream(aws_client(bulk_cloud, "firehose"), stream, loads.bucket, firehose_failed_prefix(loads.name))
+    control = FirehoseControl(bulk_cloud.endpoints["firehose"])
+    proxy.order(Fault(Kind.STATUS_429, times=None))
+
+    done = loads.whole([loads.put("a.ndjson", lines(100))])
+
+    proxy.clear()
+    assert (done["counts"]["handed_over"], loads.keys("spool/")) == (100, [])
+    assert not loads.settled(done["run"])
+    assert control.flush(stream)
+    assert loads.settled(done["run"])
+    assert {version for version, _ in loads.held().values()} == {7}
+    assert len(loads.held()) == 100
+    control.close()
+
+
+def create_stream(firehose: Any, name: str, bucket: str, prefix: str) -> None:
+    role = "arn:aws:iam::123456789012:role/firehose"
+    firehose.create_delivery_stream(
+        DeliveryStreamName=name,
+        AmazonopensearchserviceDestinationConfiguration={
+            "RoleARN": role,
+            "DomainARN": "arn:aws:es:ap-northeast-1:123456789012:domain/search",
+            "IndexName": LANDING_INDEX,
+            "IndexRotationPeriod": "NoRotation",
+            "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 60},
+            "RetryOptions": {"DurationInSeconds": 300},
+            "S3Configuration": {"RoleARN": role, "BucketARN": f"arn:aws:s3:::{bucket}", "Prefix": prefix},
+        },
+    )
+    described = "DeliveryStreamDescription"
+    wait_until(
+        lambda: firehose.describe_delivery_stream(DeliveryStreamName=name)[described]["DeliveryStreamStatus"] == "ACTIVE", name
+    )
 
 
 def test_only_what_is_chosen_is_sent(handed_over: tuple[Loads, str]) -> None:

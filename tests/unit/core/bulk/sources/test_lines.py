@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -185,6 +186,24 @@ def test_a_document_over_ten_mib_is_rejected_with_its_size(tmp_path: Path) -> No
     assert f"a line of {len(big):,} bytes" in unreadable.reason
     assert (unreadable.line, unreadable.where) == (big[:KEPT_BYTES], f"{tmp_path / 'a.ndjson'}:1")
     assert isinstance(small, Operation)
+
+
+def test_a_small_file_that_unzips_to_a_huge_line_is_never_held_whole(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.ndjson.gz"
+    with gzip.open(path, "wb", 9) as file:
+        for _ in range(12):
+            file.write(b"x" * MAX_LINE_BYTES)
+        file.write(b'\n{"id":"small"}\n')
+
+    tracemalloc.start()
+    bomb, small = read(path, ONCE)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert isinstance(bomb, Unreadable)
+    assert f"a line of {12 * MAX_LINE_BYTES:,} bytes" in bomb.reason
+    assert isinstance(small, Operation)
+    assert peak < 3 * MAX_LINE_BYTES
 
 
 def test_a_file_with_fewer_documents_than_its_manifest_says_fails_at_its_end() -> None:
