@@ -21,7 +21,7 @@ from local.faults.writer import AGAIN, Job, Writer
 
 PRELOADED = ("local.faults.writer", "local.faults.referee")
 """Modules that the processes of a run find imported, when they are forked from one that has imported them."""
-CALM_LIFE, CALM_PASS = 25, 8
+CALM_LIFE, CALM_PASS = 12, 5
 """The life of the load, and the pass of the settling, with which the faults end: the rest has to come to its end without."""
 MOST_LIVES, MOST_PASSES = 60, 20
 

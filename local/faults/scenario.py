@@ -123,7 +123,7 @@ def _orders(random: Random) -> list[Fault]:
     if random.random() < 0.3:
         kind = random.choice((Kind.STATUS_413, Kind.STATUS_413_HTML))
         orders.append(Fault(kind, times=random.randint(1, 6), after=random.randint(0, 10), min_bytes=4_000))
-    if random.random() < 0.5:  # nothing gets through for a while: what is handed over is then a good part
+    if random.random() < 0.7:  # nothing gets through for a while: what is handed over is then a good part
         kind = random.choice((Kind.ITEM_429, Kind.STATUS_429, Kind.STATUS_429_TEXT, Kind.STATUS_503))
         orders.append(Fault(kind, times=random.randint(5, 40), after=random.randint(0, 20), share=1.0))
     return orders

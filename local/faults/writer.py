@@ -91,7 +91,7 @@ class _Requests:
             self._die(number, "after")
             return answer
 
-        HTTPConnectionPool.urlopen = counted  # type: ignore[method-assign]
+        HTTPConnectionPool.urlopen = counted  # type: ignore[assignment, method-assign]
 
     def tell(self, what: str, *facts: Any) -> None:
         with self.lock:
@@ -129,21 +129,21 @@ class Writer:
         self.scheme = scheme_of(job.scenario.scheme)
         self.s3 = aws("s3", job.place.s3_url, session=_SESSION, attempts=2)
         self.client = OpenSearch(job.place.node_url, timeout=30)
-        self._kept = {"index": self.place.alias, "run": self.place.run, "input": self.place.input}
+        self._kept: dict[str, Any] = {"index": self.place.alias, "run": self.place.run, "input": self.place.input}
+        self._ledgers = Ledgers(Bucket(self.s3, self.place.bucket), self.place.alias)
 
     # Loading
 
     def load(self) -> None:
         """Index everything; goes on where the life before was."""
-        ledgers = Ledgers(Bucket(self.s3, self.place.bucket), self.place.alias)
         check_target(self.client, self.place.alias, self.scheme)
-        ledgers.open(self.place.run, {self.place.input: "seed"}, time.time())
+        self._ledgers.open(self.place.run, {self.place.input: "seed"}, time.time())
         checkpoints = self.checkpoints()
         with self.indexer(self.lanes(), patience=self.scenario.patience_seconds) as writing:
             for result in writing.stream(self.operations, checkpoints=checkpoints, input=self.place.input):
                 self.note(result)
         ended = Checkpoint.from_json(checkpoints.load() or b"", self.place.input)
-        ledgers.close(self.place.run, {self.place.input: ended.counts}, time.time())
+        self._ledgers.close(self.place.run, {self.place.input: ended.counts}, time.time())
 
     def operations(self, position: int) -> Iterator[Operation | Unreadable]:
         scenario = self.scenario
@@ -182,7 +182,6 @@ class Writer:
     # Settling
 
     def settle(self, firehose_seconds: float) -> Settlement:
-        ledgers = Ledgers(Bucket(self.s3, self.place.bucket), self.place.alias)
         settler = Settler(
             self.client,
             self.s3,
@@ -190,9 +189,12 @@ class Writer:
             index=self.place.alias,
             scheme=self.scheme,
             firehose_seconds=firehose_seconds,
-            settled=lambda run: ledgers.settle(run, time.time()) and None,
+            settled=self._mark,
         )
         return settler.settle()
+
+    def _mark(self, run: str) -> None:
+        self._ledgers.settle(run, time.time())
 
     def redrive(self) -> Outcome:
         with self.indexer(None, patience=0) as writing:
