@@ -115,8 +115,11 @@ class Writer:
         return self.control.stream(SHARED).taken - self._taken_before
 
     def deliver(self) -> None:
+        """Let the stream deliver what it holds, once the landing index leads to this index."""
         install_landing(self.node, self.alias)
+        self.control.resume(SHARED)
         assert self.control.flush(SHARED)
+        self.control.pause(SHARED)
 
     def settle(self) -> None:
         Settler(self.node, self.s3, SHARED, index=self.alias, scheme=self.scheme).settle()
@@ -168,6 +171,7 @@ def s3(bulk_cloud: Cloud, firehose_control: FirehoseControl) -> Any:
         },
     )
     wait_until(lambda: firehose_control.stream(SHARED).status == "ACTIVE", "the stream is active")
+    firehose_control.pause(SHARED)  # else it could deliver before the landing index is there
     return s3
 
 

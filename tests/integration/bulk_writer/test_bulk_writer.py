@@ -153,7 +153,7 @@ def test_a_stream_that_is_silent_costs_no_more_than_its_time_out(make_writer: Ma
     writer = make_writer(SEARCHOPS_AWS_TIMEOUT="0.5")
     writer(operations(1, first=100))  # what is made at the first invocation
     refuse(writer)
-    writer.control.fault("slow", "PutRecordBatch", stream=SHARED, seconds=10.0)
+    writer.control.fault("slow_after", "PutRecordBatch", stream=SHARED, seconds=10.0)
 
     began = time.monotonic()
     told = writer(operations(5))
