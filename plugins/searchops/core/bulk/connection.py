@@ -97,7 +97,7 @@ class IndexConnection:
             body = packer.compress(body) + packer.flush()
             headers["content-encoding"] = "gzip"
         try:
-            with _unlogged():
+            with _quietly():
                 # As a view, because the client writes bodies that are bytes to its log at level DEBUG.
                 status, _, text = connection.perform_request(
                     method, path, dict(parameters), memoryview(body), timeout, ignore=_ANY_STATUS, headers=headers
@@ -150,8 +150,11 @@ _ours = threading.local()
 
 
 @contextmanager
-def _unlogged() -> Iterator[None]:
-    """Keep answers out of opensearch-py's log: at level DEBUG it writes them whole, and their reasons quote documents."""
+def _quietly() -> Iterator[None]:
+    """Keep answers out of opensearch-py's log: at level DEBUG it writes them whole, and their reasons quote documents.
+
+    Its line a request and its traceback a lost connection go too: a load has thousands of the one, and tries again after the other.
+    """
     _ours.request = True
     try:
         yield
@@ -160,7 +163,10 @@ def _unlogged() -> Iterator[None]:
 
 
 def _is_to_be_logged(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.DEBUG or not getattr(_ours, "request", False)
+    if not getattr(_ours, "request", False):
+        return True
+    record.exc_info = None
+    return record.levelno >= logging.WARNING
 
 
 for _name in ("opensearch", "opensearchpy.trace"):

@@ -11,6 +11,7 @@ import logging
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -71,17 +72,24 @@ class Cluster:
         return OpenSearch([{"host": "127.0.0.1", "port": self.port}], connection_class=connection_class, **options)
 
 
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    cluster = Cluster()
+@contextmanager
+def serving(cluster: Cluster) -> Iterator[Cluster]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(cluster))
     cluster.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    yield cluster
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield cluster
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with serving(Cluster()) as cluster:
+        yield cluster
 
 
 def _handler(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
@@ -175,8 +183,17 @@ def test_no_document_and_no_reason_is_logged_at_any_level(
     for name in ("opensearch", "opensearchpy.trace"):
         logging.getLogger(name).removeHandler(caplog.handler)
 
-    assert "/products/_bulk" in caplog.text
     assert "the body of a document" not in caplog.text
+
+
+@both
+def test_a_connection_that_is_lost_is_a_line_of_the_log(
+    connection_class: type, signer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    IndexConnection(Cluster(port=1).client(connection_class), "products", timeout_seconds=5).bulk(BODY)
+
+    (line,) = caplog.text.splitlines()
+    assert "/products/_bulk" in line
 
 
 def test_what_others_do_with_the_client_is_logged_as_ever(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
