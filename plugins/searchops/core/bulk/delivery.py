@@ -20,7 +20,8 @@ from searchops.core.bulk.scheme import VersionScheme
 from searchops.core.errors import DataError, SearchOpsError, TransientError
 
 _SAME_REFUSAL = 16
-"""So many documents of a request, each refused alone with HTTP 400, and none taken: it is not the documents."""
+"""So many documents of a request, each refused alone with HTTP 400, and none taken: are they all like that? Others are tried, from
+the end of the request; after as many again it is not the documents."""
 _TAKEN = (End.INDEXED, End.SUPERSEDED)
 
 
@@ -162,12 +163,10 @@ class Delivery:
             else:
                 alone += 1
                 self._reject_alone(batch, part[0], verdict, answer)
-                if alone == _SAME_REFUSAL and not any(end in _TAKEN for end in batch.ends):
-                    raise DataError(
-                        f"the first {alone} documents of a request are refused, each alone, with HTTP {answer.status} and none was "
-                        "taken, so it is not the documents: check the connection and the index",
-                        reason=error_type(answer.error) or f"HTTP {answer.status}",
-                    )
+                if alone in (_SAME_REFUSAL, 2 * _SAME_REFUSAL) and not any(end in _TAKEN for end in batch.ends):
+                    if alone > _SAME_REFUSAL:
+                        raise _refused_all(alone, answer)
+                    parts.reverse()
         if conflicts:
             self._resolve(batch, conflicts, waiting)
         return waiting
@@ -313,6 +312,14 @@ def _fatal(verdict: Verdict, answer: Answer) -> DataError:
     return DataError(
         f"expected a cluster that takes bulk requests, found an answer HTTP {answer.status}: check host and path of the connection",
         reason=words,
+    )
+
+
+def _refused_all(documents: int, answer: Answer) -> DataError:
+    return DataError(
+        f"{documents} documents of a request are refused, each alone, with HTTP {answer.status}, and none is taken, so it is not the "
+        "documents: check the connection and the index",
+        reason=error_type(answer.error) or f"HTTP {answer.status}",
     )
 
 
