@@ -22,11 +22,15 @@ from local.simulators.slack import SlackControl
 DOMAIN, ARCHIVE = "products-search", "archive-search"
 INDEX, ALIAS, ARCHIVE_INDEX = "products-1", "products", "archive-1"
 ARCHIVE_SYNONYMS = "archive-synonyms"
+CATALOG, EVENTS = "catalog", "events"
 PACKAGE_IDS = {USER_DICTIONARY: "F100000001", SYNONYMS: "F100000002"}
 BUCKET = "example-searchops"
 REGION, ACCOUNT = "ap-northeast-1", "123456789012"
 SPEED = 10
 """How many times faster than AWS the simulator goes through its states; polls and retries are as much quicker."""
+
+NODE = {"thread_pool.write.size": 1, "thread_pool.write.queue_size": 1}
+"""Of the node: it refuses a write while one is done and one waits, as a domain does under a load that is too much for it."""
 
 ENVIRONMENT = {
     "SEARCHOPS_POLL_SCALE": str(1 / SPEED),
@@ -59,6 +63,16 @@ domains:
     packages: [{ARCHIVE_SYNONYMS}]
 indexes:
   {ALIAS}: {{domain: {DOMAIN}, body: include/indexes/products.json, on_search_time_use: reopen}}
+  {CATALOG}:
+    domain: {DOMAIN}
+    id: {{attributes: [pk, sk]}}
+    version: {{scheme: attribute, attribute: revision}}
+    hand_over: {{firehose: catalog-overflow, patience: 2s, buffer_interval: 10s}}
+  {EVENTS}:
+    domain: {DOMAIN}
+    id: {{attributes: [event]}}
+    version: {{scheme: once}}
+    hand_over: {{firehose: events-overflow, patience: 2s, buffer_interval: 10s}}
 functions:
   object-once:
     function: {FUNCTION}
@@ -118,7 +132,8 @@ def demo_cloud(directory: Path, *, environment: Mapping[str, str] | None = None,
     project = Project(directory / "project")
     project.write()
     extra = {**ENVIRONMENT, **(environment or {})}
-    return Cloud(directory, inventory=project.inventory, pools=project.pools, speed=SPEED, extra_environment=extra, **options)
+    options = {"inventory": project.inventory, "pools": project.pools, "opensearch_settings": NODE, **options}
+    return Cloud(directory, speed=SPEED, extra_environment=extra, **options)
 
 
 class World:
@@ -152,6 +167,16 @@ class World:
     def body(self, package_ids: Mapping[str, str]) -> dict[str, Any]:
         text = (self.project.root / "include" / "indexes" / "products.json").read_text(encoding="utf-8")
         return dataset.render_body(text, package_ids)
+
+    @cached_property
+    def bodies(self) -> Mapping[str, dict[str, Any]]:
+        """The indexes that are loaded, without what dictionaries need."""
+        settings = {"index": {"number_of_shards": 2, "number_of_replicas": 0}}
+        fields = {
+            CATALOG: {"revision": {"type": "long"}, "headword": {"type": "keyword"}, "gloss": {"type": "text"}},
+            EVENTS: {"event": {"type": "keyword"}, "spelling": {"type": "keyword"}},
+        }
+        return {name: {"settings": settings, "mappings": {"dynamic": False, "properties": own}} for name, own in fields.items()}
 
     def archive_body(self, synonyms: str) -> dict[str, Any]:
         """As the products' index, without a user dictionary: both domains' indexes live on one node."""

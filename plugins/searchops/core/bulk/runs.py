@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Self
 
@@ -126,10 +126,10 @@ class Ledgers:
         for part in counts.values():
             check(part)
         inputs = {name: Input(part.source, counts[name], complete=True) for name, part in before.inputs.items()}
-        ended = Run(self._index, run, State.CLOSED, before.began_at, now, inputs)
-        if not ended.counts.handed_over:
-            ended = Run(self._index, run, State.SETTLED, before.began_at, now, inputs)
-        return self._write(ended)
+        ended = self._write(Run(self._index, run, State.CLOSED, before.began_at, now, inputs))
+        # Looked at behind the write: a settling that has proved all of it found the run open, and will not come back to it.
+        left = next(self._bucket.list(places.manifests_prefix(self._index, run)), None)
+        return ended if left is not None else self._write(replace(ended, state=State.SETTLED))
 
     def settle(self, run: str, now: float) -> Run | None:
         """Note that nothing of a closed run is on a manifest any more.

@@ -1,0 +1,113 @@
+"""The ledger of a run: opened before the first write, closed when the books add up, settled when nothing is left on a manifest."""
+
+from __future__ import annotations
+
+import pytest
+
+from searchops.core.bulk import places
+from searchops.core.bulk.bucket import Bucket
+from searchops.core.bulk.ledger import Unbalanced
+from searchops.core.bulk.manifests import FIREHOSE, Entry, Manifest, Manifests
+from searchops.core.bulk.model import Counts
+from searchops.core.bulk.runs import Ledgers, State
+from searchops.core.errors import DataError
+from tests.unit.core.bulk.small_s3 import SmallS3
+
+INDEX, RUN = "products", "bulk_load_products manual__2026-11-21T00:00:00+00:00"
+SOURCES = {"a": "s3://bucket/a.ndjson", "b": "s3://bucket/b.ndjson"}
+
+
+@pytest.fixture
+def bucket(s3: SmallS3) -> Bucket:
+    return Bucket(s3.client, s3.bucket)
+
+
+@pytest.fixture
+def ledgers(bucket: Bucket) -> Ledgers:
+    return Ledgers(bucket, INDEX)
+
+
+def manifest(bucket: Bucket) -> str:
+    return Manifests(bucket, INDEX).write(Manifest(INDEX, RUN, "a", 0, 5.0, [Entry(0, "1", FIREHOSE, 1)]))
+
+
+def balanced(handed_over: int = 0) -> dict[str, Counts]:
+    return {"a": Counts(accepted=3, indexed=3 - handed_over, handed_over=handed_over), "b": Counts(accepted=1, superseded=1)}
+
+
+def test_a_run_is_open_before_its_first_write(ledgers: Ledgers) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+    found = ledgers.read(RUN)
+    assert found is not None
+    assert (found.state, found.began_at) == (State.OPEN, 1.0)
+    assert [run.run for run in ledgers.all()] == [RUN]
+
+
+def test_a_run_without_hand_overs_is_settled_when_it_is_closed(ledgers: Ledgers) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+    ended = ledgers.close(RUN, balanced(), now=2.0)
+    assert (ended.state, ended.counts.accepted, ended.counts.ended) == (State.SETTLED, 4, 4)
+
+
+def test_a_run_with_a_manifest_is_settled_by_whoever_proves_it(ledgers: Ledgers, bucket: Bucket) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+    key = manifest(bucket)
+    assert ledgers.close(RUN, balanced(handed_over=1), now=2.0).state is State.CLOSED
+    bucket.delete(key)
+    settled = ledgers.settle(RUN, now=3.0)
+    assert settled is not None
+    assert settled.state is State.SETTLED
+
+
+def test_a_run_whose_manifests_were_proved_while_it_was_open_is_settled_when_it_is_closed(
+    ledgers: Ledgers, bucket: Bucket
+) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+    bucket.delete(manifest(bucket))
+    ledgers.settle(RUN, now=2.0)
+    assert ledgers.close(RUN, balanced(handed_over=1), now=3.0).state is State.SETTLED
+
+
+def test_an_open_run_is_not_settled(ledgers: Ledgers) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+    found = ledgers.settle(RUN, now=2.0)
+    assert found is not None
+    assert found.state is State.OPEN
+
+
+def test_a_run_that_keeps_no_books_is_no_error_to_settle(ledgers: Ledgers) -> None:
+    assert ledgers.settle("bulk_writer-2026-11-21", now=1.0) is None
+
+
+def test_an_input_that_has_not_come_to_its_end_keeps_the_run_open(ledgers: Ledgers) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+    with pytest.raises(Unbalanced, match=r"1 of 2 inputs have not come to their end, e\.g\. s3://bucket/b\.ndjson"):
+        ledgers.close(RUN, {"a": Counts(accepted=1, indexed=1)}, now=2.0)
+    found = ledgers.read(RUN)
+    assert found is not None
+    assert found.state is State.OPEN
+
+
+def test_ends_that_do_not_add_up_keep_the_run_open(ledgers: Ledgers) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+    with pytest.raises(Unbalanced, match="expected 3 ends, found 2"):
+        ledgers.close(RUN, {**balanced(), "a": Counts(accepted=3, indexed=2)}, now=2.0)
+
+
+def test_a_run_that_is_taken_up_again_keeps_its_beginning_and_its_books(ledgers: Ledgers) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+    ledgers.close(RUN, balanced(), now=2.0)
+    again = ledgers.open(RUN, {**SOURCES, "c": "s3://bucket/c.ndjson"}, now=9.0)
+    assert (again.state, again.began_at, again.counts.accepted, set(again.inputs)) == (State.OPEN, 1.0, 4, {"a", "b", "c"})
+
+
+def test_a_ledger_that_was_removed_is_told(ledgers: Ledgers) -> None:
+    with pytest.raises(DataError, match="expected a ledger, found none"):
+        ledgers.close(RUN, balanced(), now=2.0)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"format": 2}', b'{"format": 1, "inputs": 3}'])
+def test_what_is_no_ledger_is_not_taken_for_one(ledgers: Ledgers, bucket: Bucket, content: bytes) -> None:
+    bucket.put(places.ledger_key(INDEX, RUN), content)
+    with pytest.raises(DataError, match="expected a ledger that searchops wrote"):
+        ledgers.read(RUN)
