@@ -1,7 +1,7 @@
 # Each target does the set-up that it needs; when nothing is to do, that takes less than a second.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup environment up down status demo test test-unit lint bench figures screenshots lambda lock clean
+.PHONY: help setup environment up down status demo test test-unit lint bench faults figures screenshots lambda lock clean
 
 BIN := .venv/bin
 # The first Python that runs and fits; a name on PATH alone may be a shim of a version that is not installed.
@@ -59,6 +59,9 @@ bench: setup ## measure beside what one would use instead; NAME=waits for one
 figures: environment ## write what make bench has measured of bulk indexing into docs/: tables and pictures
 	@$(BIN)/uv pip install -q --target build/figures/python -r benchmarks/requirements.txt -c constraints.txt
 	@PYTHONPATH=build/figures/python $(BIN)/python -m benchmarks.bulk.report
+
+faults: setup ## break bulk indexing 200 times and let a referee compare; SEEDS=17 or SEEDS=1-50,99 for some of them
+	@$(BIN)/python -m local.faults $(if $(SEEDS)$(SEED),--seeds $(or $(SEEDS),$(SEED)))
 
 screenshots: setup ## take the documents' pictures of the Airflow UI anew; needs Debian's chromium and fonts-noto-cjk
 	@$(BIN)/uv pip install -q --target build/screenshots/python -r docs/requirements.txt -c constraints.txt

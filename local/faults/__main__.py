@@ -55,9 +55,13 @@ def tell(console: Console, outcome: Outcome) -> None:
         f"{outcome.passes} passes",
         f"{outcome.redriven} sent again",
     ]
-    console.print(f"seed {outcome.seed} ({outcome.scheme}), {outcome.seconds:.1f} s: {ends}; {', '.join(facts)}", markup=False)
+    console.print(
+        f"seed {outcome.seed} ({outcome.scheme}), {outcome.seconds:.1f} s: {ends}; {', '.join(facts)}",
+        markup=False,
+        soft_wrap=True,
+    )
     for wrong in outcome.wrong:
-        console.print(f"  WRONG: {wrong}", style="red", markup=False)
+        console.print(f"  WRONG: {wrong}", style="red", markup=False, soft_wrap=True)
 
 
 def close(console: Console, outcomes: Sequence[Outcome], seconds: float) -> int:

@@ -83,7 +83,10 @@ class Run:
             self._load(place)
             self._outcome.load_seconds = time.monotonic() - began
             on_manifests = referee.handed_over(place, aws("s3", place.true_s3_url, attempts=3))
-            self._settle(place)
+            try:
+                self._settle(place)
+            except RunFailed as error:  # the referee can tell all the same
+                self._outcome.wrong.append(str(error))
             self._calm()
             self._world.quiet()
             verdict = self._judge(place, on_manifests)

@@ -130,7 +130,8 @@ class Writer:
         self.s3 = aws("s3", job.place.s3_url, session=_SESSION, attempts=2)
         self.client = OpenSearch(job.place.node_url, timeout=30)
         self._kept: dict[str, Any] = {"index": self.place.alias, "run": self.place.run, "input": self.place.input}
-        self._ledgers = Ledgers(Bucket(self.s3, self.place.bucket), self.place.alias)
+        self.bucket = Bucket(self.s3, self.place.bucket)
+        self._ledgers = Ledgers(self.bucket, self.place.alias)
 
     # Loading
 
