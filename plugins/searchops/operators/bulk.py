@@ -193,10 +193,27 @@ class OpenSearchBulkLoadOperator(IndexOperator):
         store: Any = context["task_state_store"]
         with self.reporting(context), _requests_unlogged():
             self.clients.check()
-            counts = {given.name: self._load(context, store, given) for given in inputs}
+            counts = self._load_all(context, store, inputs)
             for given in inputs:
                 TaskStateCheckpoints(store, given).delete()
         return {name: found.to_dict() for name, found in counts.items()}
+
+    def _load_all(self, context: Context, store: Any, inputs: Sequence[Input]) -> dict[str, Counts]:
+        """A bad input holds up none of the others."""
+        from searchops.core.bulk.sources import BadInput
+
+        counts: dict[str, Counts] = {}
+        bad: list[BadInput] = []
+        for given in inputs:
+            try:
+                counts[given.name] = self._load(context, store, given)
+            except BadInput as error:
+                self.log.error("%s", error)
+                bad.append(error)
+        if bad:
+            others = f" ({len(bad)} of {len(inputs)} inputs are like that; the others are loaded)" if len(inputs) > 1 else ""
+            raise BadInput(f"{bad[0]}{others}", reason=bad[0].reason) from bad[0]
+        return counts
 
     def _load(self, context: Context, store: Any, given: Input) -> Counts:
         checkpoints, run = TaskStateCheckpoints(store, given), self.run_of(context)

@@ -196,6 +196,18 @@ def test_half_a_gzip_file_fails_for_good_and_its_load_is_not_closed(loads: Loads
     assert loads.ledger().state is State.OPEN
 
 
+def test_a_bad_input_holds_up_none_of_the_others_and_a_run_with_good_ones_is_whole(loads: Loads) -> None:
+    half = loads.put("in/a.ndjson.gz", gzip.compress(lines(100, 1000))[:-10])
+    good = [loads.put(f"in/{name}.ndjson", lines(10, 10 * number)) for number, name in enumerate("bc")]
+    (share,) = loads.plan([half, *good], tasks="1")
+
+    with pytest.raises(DataError, match=r"half a gzip file.*1 of 3 inputs are like that; the others are loaded"):
+        loads.load(share)
+
+    assert {"p0", "p19"} <= set(loads.held())
+    assert loads.whole(good)["counts"]["indexed"] == 20
+
+
 def test_an_object_that_changes_after_the_plan_fails_and_a_new_plan_loads_it(loads: Loads) -> None:
     uri = loads.put("a.ndjson", lines(10))
     (share,) = loads.plan([uri])

@@ -9,7 +9,7 @@ position; NDJSON is read from its beginning for that, Parquet from the row group
 """
 
 from searchops.core.bulk.ids import IdRule, IdScheme
-from searchops.core.bulk.sources.model import Format, Input, Recipe, Start
+from searchops.core.bulk.sources.model import BadInput, Format, Input, Recipe, Start
 from searchops.core.bulk.sources.plan import open_input, plan_inputs, share_out
 
-__all__ = ["Format", "IdRule", "IdScheme", "Input", "Recipe", "Start", "open_input", "plan_inputs", "share_out"]
+__all__ = ["BadInput", "Format", "IdRule", "IdScheme", "Input", "Recipe", "Start", "open_input", "plan_inputs", "share_out"]

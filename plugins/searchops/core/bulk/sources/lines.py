@@ -11,8 +11,7 @@ import orjson
 
 from searchops.core.bulk.ids import Unfit
 from searchops.core.bulk.model import Operation, Unreadable
-from searchops.core.bulk.sources.model import KEPT_BYTES, MAX_LINE_BYTES, Input, Make
-from searchops.core.errors import DataError
+from searchops.core.bulk.sources.model import KEPT_BYTES, MAX_LINE_BYTES, BadInput, Input, Make
 
 GZIP = b"\x1f\x8b"
 _GZIP_WBITS = 31  # zlib: a gzip header and its checksum
@@ -36,7 +35,7 @@ def read_lines(given: Input, blocks: Iterator[bytes], parse: Parse, start: int) 
 
     What comes before the position is read again and not parsed: a gzip file can be entered at its beginning only.
 
-    :raises DataError: half a gzip file, after the documents that could be read; or fewer or more documents than planned
+    :raises BadInput: half a gzip file, after the documents that could be read; or fewer or more documents than planned
     """
     number = position = 0
     for lines in split(plain(given.uri, blocks)):
@@ -48,7 +47,7 @@ def read_lines(given: Input, blocks: Iterator[bytes], parse: Parse, start: int) 
                 yield _read(given.uri, line, number, position, parse)
             position += 1
     if given.documents is not None and position != given.documents:
-        raise DataError(
+        raise BadInput(
             f"{given.where}: expected {given.documents:,} documents, as its manifest says, found {position:,}: the file is not whole"
         )
 
@@ -114,7 +113,7 @@ def _trimmed(lines: list[bytes], max_bytes: int) -> list[bytes | TooLong]:
 def plain(uri: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
     """The text of a file that may be gzip, without a byte order mark.
 
-    :raises DataError: half a gzip file, or text in UTF-16
+    :raises BadInput: half a gzip file, or text in UTF-16
     """
     blocks = _with_beginning(blocks, len(_BOM))
     first = next(blocks, b"")
@@ -124,7 +123,7 @@ def plain(uri: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
         first = next(text, b"")
         text = chain([first], text)
     if first.startswith(_UTF16):
-        raise DataError(f"{uri}: expected UTF-8, found UTF-16: convert the file")
+        raise BadInput(f"{uri}: expected UTF-8, found UTF-16: convert the file")
     yield next(text).removeprefix(_BOM)
     yield from text
 
@@ -143,7 +142,7 @@ def _with_beginning(blocks: Iterator[bytes], size: int) -> Iterator[bytes]:
 def gunzip(uri: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
     """The content of a gzip file of one or more members, in blocks of bounded size.
 
-    :raises DataError: the file ends in the middle, or its bytes are damaged; what was whole has been given before
+    :raises BadInput: the file ends in the middle, or its bytes are damaged; what was whole has been given before
     """
     member = zlib.decompressobj(_GZIP_WBITS)
     read = 0
@@ -166,9 +165,9 @@ def gunzip(uri: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
                         yield piece
                 data = member.unused_data
     except zlib.error as error:
-        raise DataError(f"{uri}: damaged gzip data in the first {read:,} bytes ({error}): upload the file again") from None
+        raise BadInput(f"{uri}: damaged gzip data in the first {read:,} bytes ({error}): upload the file again") from None
     if not member.eof:
-        raise DataError(
+        raise BadInput(
             f"{uri}: half a gzip file: it ends in the middle after {read:,} bytes; upload it whole and start a new run. "
             "What stands before is read and counted"
         )

@@ -24,6 +24,10 @@ Make = Callable[[Mapping[str, Any], bytes, int], Operation]
 """Makes the operation of a document: its attributes, its bytes, its row in the file (from 0)."""
 
 
+class BadInput(DataError):
+    """An input is missing, damaged or not what was planned. The other inputs of a load are not concerned."""
+
+
 class Format(Enum):
     NDJSON = "ndjson"
     """A JSON object a line, plain or gzip; which of the two is seen from the first bytes, not from the name."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from searchops.core.bulk.sources.model import split_uri
-from searchops.core.errors import DataError, SearchOpsError, TransientError, classify_client_error
+from searchops.core.bulk.sources.model import BadInput, split_uri
+from searchops.core.errors import SearchOpsError, TransientError, classify_client_error
 
 BLOCK_BYTES = 2**20
 TRIES = 5
@@ -28,7 +28,7 @@ class Bytes(Protocol):
     def size(self) -> int: ...
 
     def blocks(self) -> Iterator[bytes]:
-        """:raises DataError: it is gone or another; TransientError: it can not be read now"""
+        """:raises BadInput: it is gone or another; TransientError: it can not be read now"""
 
     def read(self, start: int, length: int) -> bytes:
         """Bytes from anywhere, as many as there are up to ``length``."""
@@ -167,7 +167,7 @@ def open_bytes(s3: Any, uri: str, etag: str, size: int) -> Bytes:
 
 
 def find(s3: Any, uri: str) -> Found:
-    """:raises DataError: it is not there"""
+    """:raises BadInput: it is not there"""
     if not uri.startswith("s3://"):
         return find_local(uri)
     bucket, key = split_uri(uri)
@@ -182,7 +182,7 @@ def find_local(path: str) -> Found:
     try:
         stat = Path(path).stat()
     except OSError as error:
-        raise DataError(f"{path}: expected a file, found none that can be read ({error.strerror})") from None
+        raise BadInput(f"{path}: expected a file, found none that can be read ({error.strerror})") from None
     return Found(path, f"{stat.st_mtime_ns:x}-{stat.st_size:x}", stat.st_size)
 
 
@@ -200,8 +200,8 @@ def find_below(s3: Any, uri: str) -> list[Found]:
     return [Found(f"s3://{bucket}/{entry['Key']}", entry["ETag"].strip('"'), entry["Size"]) for entry in files]
 
 
-def changed(uri: str) -> DataError:
-    return DataError(
+def changed(uri: str) -> BadInput:
+    return BadInput(
         f"{uri}: another object than the one that was planned (its ETag differs): start a new run for the new content"
     )
 
@@ -211,7 +211,7 @@ def of_s3(error: Exception, uri: str) -> SearchOpsError:
     answer = getattr(error, "response", None) or {}
     code = str(answer.get("Error", {}).get("Code", ""))
     if code in ("NoSuchKey", "NoSuchBucket", "NotFound", "404"):
-        return DataError(f"{uri}: expected an object, found none ({code})")
+        return BadInput(f"{uri}: expected an object, found none ({code})")
     if code in ("PreconditionFailed", "412", "InvalidRange", "416"):
         return changed(uri)
     return classify_client_error(error)

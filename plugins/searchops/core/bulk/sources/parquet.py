@@ -13,9 +13,9 @@ import orjson
 from searchops.core.bulk.ids import Unfit
 from searchops.core.bulk.model import Operation, Unreadable
 from searchops.core.bulk.scheme import VersionScheme
-from searchops.core.bulk.sources.model import KEPT_BYTES, MAX_LINE_BYTES, Input, Make, Recipe
+from searchops.core.bulk.sources.model import KEPT_BYTES, MAX_LINE_BYTES, BadInput, Input, Make, Recipe
 from searchops.core.bulk.sources.objects import Bytes, Seekable
-from searchops.core.errors import DataError, SearchOpsError
+from searchops.core.errors import SearchOpsError
 
 ROWS = 512
 """Rows that are Python objects at a time."""
@@ -26,7 +26,7 @@ _BUFFER_BYTES = 4 * 2**20
 class ParquetRows:
     """A file that is open, with columns that the recipe can use.
 
-    :raises DataError: it is no Parquet file, or a column that ids or versions are made of is missing or of another type
+    :raises BadInput: it is no Parquet file, or a column that ids or versions are made of is missing or of another type
     """
 
     def __init__(self, content: Bytes, recipe: Recipe) -> None:
@@ -39,7 +39,7 @@ class ParquetRows:
         except SearchOpsError:
             raise
         except (ArrowException, OSError) as error:
-            raise DataError(f"{self.uri}: expected a Parquet file, found one that can not be read: {error}") from error
+            raise BadInput(f"{self.uri}: expected a Parquet file, found one that can not be read: {error}") from error
         self._schema = self._file.schema_arrow
         _check_columns(self.uri, self._schema, recipe)
 
@@ -80,7 +80,7 @@ class ParquetRows:
         except SearchOpsError:
             raise
         except (ArrowException, OSError) as error:
-            raise DataError(f"{self.uri}: row group {group} can not be read: {error}") from error
+            raise BadInput(f"{self.uri}: row group {group} can not be read: {error}") from error
 
     def _objects(self, batch: Any) -> list[dict[str, Any]]:
         from pyarrow import ArrowException
@@ -88,7 +88,7 @@ class ParquetRows:
         try:
             return _with_texts_for_times(batch).to_pylist(maps_as_pydicts="strict")  # type: ignore[no-any-return]
         except (ArrowException, KeyError, ValueError) as error:
-            raise DataError(f"{self.uri}: a column has values that JSON can not hold: {error}") from error
+            raise BadInput(f"{self.uri}: a column has values that JSON can not hold: {error}") from error
 
     def _made(self, values: Mapping[str, Any], row: int, make: Make) -> Operation | Unreadable:
         source = b""
@@ -112,7 +112,7 @@ def _compressed(group: Any) -> int:
 def _check_columns(uri: str, schema: Any, recipe: Recipe) -> None:
     names = set(schema.names)
     if missing := [name for name in recipe.needed if name not in names]:
-        raise DataError(
+        raise BadInput(
             f"{uri}: expected the columns {', '.join(recipe.needed)} for id and version, found no {', '.join(missing)} "
             f"(there are {', '.join(sorted(names)[:20])}): correct the file, or id and version of the index in the inventory"
         )
@@ -129,7 +129,7 @@ def _check_type(uri: str, field: Any, what: str, *, texts: bool) -> None:
     text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
     if not (types.is_integer(kind) or types.is_decimal(kind) or (texts and text)):
         wanted = "text, whole numbers or decimals" if texts else "whole numbers"
-        raise DataError(f"{uri}: column {field.name}: {what} is made of {wanted}, found {field.type}")
+        raise BadInput(f"{uri}: column {field.name}: {what} is made of {wanted}, found {field.type}")
 
 
 def _with_texts_for_times(batch: Any) -> Any:
