@@ -25,7 +25,8 @@ ROUNDS = 9
 DOCUMENTS = 20_000
 PATIENCE_SECONDS = 5.0
 NODE = {"thread_pool.write.size": 1, "thread_pool.write.queue_size": 1}
-FOREIGN = Load(requests_per_second=40, documents=200, shards=5)
+FOREIGN = Load(requests_per_second=400, documents=50, shards=5)
+"""Many small writers, such as stream consumers: 2,000 tasks a second for one thread, of which more than nine in ten are refused."""
 AT_ONCE, AFTER_A_SECOND = "streaming_bulk, repeated at once", "streaming_bulk, repeated after 1 s"
 ARMS = (OURS, AT_ONCE, AFTER_A_SECOND)
 INDEX, OTHERS, STREAM, BUCKET = "bench", "others", "bench-overflow", "bench"
