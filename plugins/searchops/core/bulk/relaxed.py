@@ -58,7 +58,9 @@ class Changed:
     left: Settings = field(default_factory=dict)
 
 
-def plan_relaxing(current: Settings, record: Record | None, wish: Settings) -> tuple[dict[str, str | None], dict[str, str | None]]:
+def plan_relaxing(
+    current: Settings, record: Record | None, wish: Settings
+) -> tuple[dict[str, str | None], dict[str, str | None]]:
     """What stood there before any load, and what to set; neither holds a setting that is as loose as is wished.
 
     :param record: of an earlier load whose settings were not put back
