@@ -105,7 +105,7 @@ class Encoder:
         else:
             raise _unsupported(kind, "attribute", "no external version goes with it")
         action = b'{"index":{"_id":%b%b,"version":%d,"version_type":"external"}}\n%b\n'
-        return action % (_id(id), _routing(routing), version, body)
+        return action % (_id(id), b"" if routing is None else _routing(routing), version, body)
 
     def _once(self, operation: Operation) -> bytes:
         kind, id, source, _, routing, _ = operation
@@ -154,10 +154,10 @@ def encode_source(source: Source | None) -> bytes:
     if isinstance(source, bytes):
         # A line break would end the document in the middle of the request.
         return source if source and b"\n" not in source else _one_line(source)
-    if not isinstance(source, Mapping):
+    if type(source) is not dict and not isinstance(source, Mapping):  # asking for the type of each costs 0.2 us
         raise Unencodable("not_a_document", f"expected a JSON object, found {type(source).__name__}")
     try:
-        data = orjson.dumps(source, default=_plain)
+        data = orjson.dumps(source, _plain)
     except (TypeError, ValueError) as error:  # orjson.JSONEncodeError is a TypeError; a lone surrogate is one of its cases
         raise Unencodable("not_encodable", str(error.__cause__ or error)) from error
     if b"null" in data and _holds_nan(source):  # orjson writes NaN as null
@@ -221,7 +221,7 @@ def _id(id: str) -> bytes:
     except TypeError as error:
         raise Unencodable("bad_id", f"id: {error}") from error
     # Escaping only makes it longer, so most are known to fit without being measured.
-    if isinstance(id, str) and len(quoted) > 2 and (len(quoted) <= MAX_ID_BYTES + 2 or len(id.encode()) <= MAX_ID_BYTES):
+    if isinstance(id, str) and (2 < len(quoted) <= MAX_ID_BYTES + 2 or 1 <= len(id.encode()) <= MAX_ID_BYTES):
         return quoted
     found = f"{len(id.encode())} bytes" if isinstance(id, str) else repr(id)
     raise Unencodable("bad_id", f"id: expected a text of 1 to {MAX_ID_BYTES} bytes, found {found}")
