@@ -265,7 +265,6 @@ class Size:
         {1, "x"},
         object(),
     ],
-    ids=repr,
 )
 def test_a_value_that_json_can_not_hold_is_refused(value: Any) -> None:
     with pytest.raises(Unencodable) as caught:
