@@ -169,7 +169,7 @@ def test_a_caller_that_does_not_come_back_is_not_told_the_truth() -> None:
     outcome = ends.judge(Learned(hangs=True), {"a": 1}, ["a"])
 
     assert not outcome.is_true
-    assert report.cell(outcome) == "**does not come back**; **1 indexed, not named**"
+    assert report.cell(outcome) == "**does not come back**; 1 in the index"
 
 
 def test_ways_are_counted_by_caller_and_only_ours_has_a_goal() -> None:
@@ -218,7 +218,7 @@ def test_the_pages_have_the_markers_that_the_report_fills() -> None:
     page = (report.DOCS / "performance.md").read_text(encoding="utf-8")
     pages = "".join(path.read_text(encoding="utf-8") for path in report.DOCS.glob("*.md"))
 
-    assert all(f"<!-- figures: {name} -->" in page for name in ("bulk", "pressure", "writer"))
+    assert all(f"<!-- figures: {name} -->" in page for name in ("picture", "bulk", "pressure", "writer"))
     assert pages.count("<!-- figures: ends -->") == 1
 
 
