@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -191,7 +190,7 @@ class OpenSearchBulkLoadOperator(IndexOperator):
 
         inputs = [Input.from_dict(given) for given in self.inputs]
         store: Any = context["task_state_store"]
-        with self.reporting(context), _requests_unlogged():
+        with self.reporting(context):
             self.clients.check()
             counts = self._load_all(context, store, inputs)
             for given in inputs:
@@ -441,18 +440,6 @@ class OpenSearchSettleOperator(IndexOperator):
             facts |= {"Tombstones swept": sweep.deleted, "Tombstones due": sweep.found, "Held by": list(sweep.held_by)}
         title = outcome.title if outcome and outcome.objects else f"{self.clients.index.name}: nothing waits in a lane"
         self.say(context, title if settled else f"{title} (a dry run)", facts)
-
-
-@contextmanager
-def _requests_unlogged() -> Iterator[None]:
-    """opensearch-py logs a line for each request: thousands for a load, which tells its progress itself. Its warnings stay."""
-    logger = logging.getLogger("opensearch")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _number(value: int | str | None, name: str = "max_rejected") -> int | None:

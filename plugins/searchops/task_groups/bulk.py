@@ -10,12 +10,14 @@ from airflow.sdk import BaseOperator, TaskGroup
 
 from searchops.inventory import WrittenIndex
 from searchops.operators.bulk import (
+    LOAD_RETRIES,
     OpenSearchBulkLoadFinishOperator,
     OpenSearchBulkLoadOperator,
     OpenSearchBulkLoadPlanOperator,
     OpenSearchIndexRelaxOperator,
     OpenSearchIndexRestoreOperator,
 )
+from searchops.retries import RETRY_DELAY, RETRY_POLICY
 
 DOC = """
 Loads files into one index, so that every document has one known end: indexed, superseded, rejected or handed over.
@@ -67,10 +69,12 @@ def bulk_load(
         relax = OpenSearchIndexRelaxOperator(
             task_id="relax", refresh_interval=refresh_interval, replicas=replicas, only_plan=dry_run, **common
         )
+        # A mapped task takes what `partial` is given, not what its constructor would add.
+        retrying = {"retries": LOAD_RETRIES, "retry_delay": RETRY_DELAY, "retry_policy": RETRY_POLICY, **common}
         load = OpenSearchBulkLoadOperator.partial(
             task_id="load",
             map_index_template="{{ task.inputs[0].uri }}{{ ' and others' if task.inputs | length > 1 else '' }}",
-            **common,
+            **retrying,
         ).expand(inputs=plan.output)
         finish = OpenSearchBulkLoadFinishOperator(task_id="finish", loaded=load.output, max_rejected=max_rejected, **common)
         restore = OpenSearchIndexRestoreOperator(task_id="restore", **common)

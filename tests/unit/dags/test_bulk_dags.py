@@ -84,9 +84,9 @@ def test_they_tell_failures_run_one_at_a_time_and_settling_alone_has_a_schedule(
         assert (callback.bucket, dag.max_active_runs, dag.catchup) == ("example-searchops", 1, False)
         assert "docs/bulk_load.md" in (dag.doc_md or "")
         assert (dag.schedule is None) == (dag_id != SETTLE)
-        assert all(task.retry_policy == RETRY_POLICY for task in dag.tasks if not task.is_mapped)
+        assert all(task.retry_policy == RETRY_POLICY for task in dag.tasks)
     load = dags[LOAD].get_task("bulk_load.load")
-    assert (load.partial_kwargs["index"]["name"], LOAD_RETRIES > 3) == ("products", True)
+    assert (load.partial_kwargs["index"]["name"], load.retries) == ("products", LOAD_RETRIES)
 
 
 @pytest.mark.parametrize("file", FILES)
