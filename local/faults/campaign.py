@@ -113,6 +113,7 @@ def measures(outcomes: Sequence[Outcome], seconds: float) -> list[Measure]:
         Measure("runs whose index was closed and opened", "runs", [len(reopened)]),
         Measure("kills", "kills", [sum(outcome.kills for outcome in outcomes)]),
         Measure("lives of a load", "lives", [outcome.lives for outcome in outcomes]),
+        Measure("settlings between the lives of a load", "times", [sum(outcome.between for outcome in outcomes)]),
         Measure("passes of the settling", "passes", [outcome.passes for outcome in outcomes]),
         Measure("documents sent again by redrives", "documents", [sum(outcome.redriven for outcome in outcomes)]),
         Measure("time of a run", "s", [round(outcome.seconds, 2) for outcome in outcomes]),

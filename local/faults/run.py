@@ -40,7 +40,8 @@ class Outcome:
     :param lives: of the process that loads
     :param reopened: how often the index was closed and opened, by when
     :param transient: how often something ended that is then begun again, by its error
-    :param passes: of the settling
+    :param between: how often a settling came between the lives of the load
+    :param passes: of the settling after it
     :param redriven: documents that were sent again, whatever came of it
     """
 
@@ -53,6 +54,7 @@ class Outcome:
     kills: int = 0
     reopened: Counter[str] = field(default_factory=Counter)
     transient: Counter[str] = field(default_factory=Counter)
+    between: int = 0
     passes: int = 0
     redriven: int = 0
     load_seconds: float = 0.0
@@ -73,6 +75,7 @@ class Run:
         self._scenario, self._kind = scenario, kind
         self._outcome = Outcome(scenario.seed, scenario.scheme.value)
         self._journal = folder / "journal.ndjson"
+        self._on_manifests: set[int] = set()
 
     def run(self) -> Outcome:
         began = time.monotonic()
@@ -82,14 +85,13 @@ class Run:
         try:
             self._load(place)
             self._outcome.load_seconds = time.monotonic() - began
-            on_manifests = referee.handed_over(place, aws("s3", place.true_s3_url, attempts=3))
             try:
                 self._settle(place)
             except RunFailed as error:  # the referee can tell all the same
                 self._outcome.wrong.append(str(error))
             self._calm()
             self._world.quiet()
-            verdict = self._judge(place, on_manifests)
+            verdict = self._judge(place)
             self._outcome.wrong += verdict.wrong
             self._outcome.ends = verdict.ends
         except (RunFailed, TimeoutError) as error:
@@ -119,6 +121,10 @@ class Run:
             job = Job(self._scenario, place, self._outcome.lives, self._journal, kill, tuple(to_reopen))
             self._outcome.lives += 1
             ended = self._live(writer.load, job, answer)
+            self._on_manifests |= referee.handed_over(place, self._s3(place))
+            if not ended and self._scenario.settled_between:
+                self._live(writer.settle_once, Job(self._scenario, place, 0, self._journal), lambda *_: None)
+                self._outcome.between += 1
 
     def _settle(self, place: Place) -> None:
         closed = {"pass": "in the settling", "redrive": "before the redrive"} if self._scenario.reopened else {}
@@ -154,9 +160,13 @@ class Run:
 
     def _waits(self, place: Place) -> bool:
         """Whether something is left that a redrive would send."""
-        s3 = aws("s3", place.true_s3_url, attempts=3)
+        s3 = self._s3(place)
         prefixes = (f"spool/{place.alias}/", f"firehose-failed/{place.alias}/")
         return any("Contents" in s3.list_objects_v2(Bucket=place.bucket, Prefix=prefix, MaxKeys=1) for prefix in prefixes)
+
+    def _s3(self, place: Place) -> Any:
+        """Past the faults."""
+        return aws("s3", place.true_s3_url, attempts=3)
 
     def _calm(self) -> None:
         """End all faults, and keep how many there were."""
@@ -201,7 +211,7 @@ class Run:
             except (EOFError, ConnectionError):  # ended, or killed while it was answered
                 return failed
 
-    def _judge(self, place: Place, on_manifests: frozenset[int]) -> referee.Verdict:
+    def _judge(self, place: Place) -> referee.Verdict:
         scenario = self._scenario
         case = referee.Case(
             scenario.seed,
@@ -210,7 +220,7 @@ class Run:
             place,
             self._journal,
             self._outcome.lives,
-            on_manifests,
+            frozenset(self._on_manifests),
             self._world.landed(),
         )
         ours, theirs = Pipe(duplex=False)

@@ -64,6 +64,7 @@ class Scenario:
     :param kills: of the process that loads, one a life; ``kill_settling`` of the one that settles
     :param reopened: the load's requests at which the index is closed; with any, it is closed in the settling and before the redrive as well
     :param closed_seconds: how long it stays closed
+    :param settled_between: a pass of the settling, with a redrive, comes between the lives of the load
     """
 
     seed: int
@@ -82,6 +83,7 @@ class Scenario:
     kill_settling: Kill | None
     reopened: Sequence[int]
     closed_seconds: float
+    settled_between: bool
 
     @classmethod
     def draw(cls, seed: int, count: int = DOCUMENTS) -> Self:
@@ -106,6 +108,7 @@ class Scenario:
             kill_settling=_kill(random, 20) if killed else None,
             reopened=sorted(random.sample(range(2, 50), random.randint(1, 2))) if reopened else (),
             closed_seconds=random.choice((0.05, 0.3)),
+            settled_between=random.random() < 0.5,
         )
 
 

@@ -101,7 +101,7 @@ class World:
             DeliveryStreamName=stream.name,
             AmazonopensearchserviceDestinationConfiguration=destination(stream, "arn:aws:iam::123456789012:role/firehose"),
         )
-        self._disturb(scenario)
+        self.disturb(scenario)
         return Place(
             self.node.url,
             self.bucket.url,
@@ -114,7 +114,8 @@ class World:
             f"run-{scenario.seed}",
         )
 
-    def _disturb(self, scenario: Scenario) -> None:
+    def disturb(self, scenario: Scenario) -> None:
+        """Let begin what the scenario says."""
         for order in scenario.orders:
             self.node.order(order)
         self.node.random(scenario.seed, scenario.node, seconds=0.2, paths=("_bulk", "_mget"))

@@ -127,7 +127,7 @@ class Writer:
         self.job = job
         self.place, self.scenario = job.place, job.scenario
         self.scheme = scheme_of(job.scenario.scheme)
-        self.s3 = aws("s3", job.place.s3_url, session=_SESSION, attempts=2)
+        self.s3 = aws("s3", job.place.s3_url, session=_SESSION, attempts=1)
         self.client = OpenSearch(job.place.node_url, timeout=30)
         self._kept: dict[str, Any] = {"index": self.place.alias, "run": self.place.run, "input": self.place.input}
         self.bucket = Bucket(self.s3, self.place.bucket)
@@ -182,7 +182,7 @@ class Writer:
 
     # Settling
 
-    def settle(self, firehose_seconds: float) -> Settlement:
+    def settle(self, firehose_seconds: float, run: str | None = None) -> Settlement:
         settler = Settler(
             self.client,
             self.s3,
@@ -192,7 +192,7 @@ class Writer:
             firehose_seconds=firehose_seconds,
             settled=self._mark,
         )
-        return settler.settle()
+        return settler.settle(run)
 
     def _mark(self, run: str) -> None:
         self._ledgers.settle(run, time.time())
@@ -225,7 +225,8 @@ def settle(kind: type[Writer], job: Job, run: Connection) -> None:
     def passes() -> None:
         writer = kind(job)
         while True:
-            found = requests.tried(partial(writer.settle, FIREHOSE_SECONDS if ask("pass") else 0.0))
+            # By its name, as who waits for a load: one whose hand-overs were proved while it was open has no manifest any more.
+            found = requests.tried(partial(writer.settle, FIREHOSE_SECONDS if ask("pass") else 0.0, job.place.run))
             if found is not None and found.settled:
                 break
             if found is not None and (missing := sum(state.missing for state in found.runs.values())):
@@ -242,6 +243,17 @@ def settle(kind: type[Writer], job: Job, run: Connection) -> None:
             ask("redriven", sum(group.count for group in outcome.groups.values()))
 
     _live(requests, passes)
+
+
+def settle_once(kind: type[Writer], job: Job, run: Connection) -> None:
+    """Main of a settling that comes by its schedule while a load is open: one pass, and one redrive."""
+    requests = _Requests(job, run)
+
+    def act() -> None:
+        requests.tried(lambda: kind(job).settle(FIREHOSE_SECONDS))
+        requests.tried(kind(job).redrive)
+
+    _live(requests, act)
 
 
 def _live(requests: _Requests, act: Callable[[], None]) -> None:

@@ -117,11 +117,11 @@ class _Ahead:
 class SettlesUnseen(Writer):
     """Takes for proved what is on a manifest, and for sent what is in the spool."""
 
-    def settle(self, firehose_seconds: float) -> Settlement:
+    def settle(self, firehose_seconds: float, run: str | None = None) -> Settlement:
         manifests = Manifests(self.bucket, self.place.alias)
         for key in list(manifests.keys()):
             manifests.remove(key)
-        return super().settle(firehose_seconds)
+        return super().settle(firehose_seconds, run)
 
     def redrive(self) -> Any:
         for stored in list(self.bucket.list("spool/")):

@@ -137,6 +137,20 @@ def test_a_fault_of_one_stream_leaves_the_others_alone(world: World, client: Any
         put(client, name="other")
 
 
+def test_the_calls_that_met_a_fault_are_counted_until_the_faults_are_cleared(
+    world: World, client: Any, control: FirehoseControl
+) -> None:
+    control.fault("throttle", "PutRecordBatch", first=2, last=3)
+    control.fault("twice", last=1)
+
+    for _ in range(4):
+        outcome(client)
+
+    assert control.happened() == {"throttle": 2, "twice": 1}
+    control.clear_faults()
+    assert control.happened() == {}
+
+
 def test_a_firehose_that_is_down_answers_nothing_until_the_faults_are_cleared(
     world: World, client: Any, control: FirehoseControl
 ) -> None:

@@ -58,6 +58,14 @@ def test_a_plan_leaves_other_paths_alone_and_items_where_there_are_none() -> Non
     assert faults.draw("/x/_doc/_bulky", 1) is None
 
 
+def test_an_order_and_a_plan_of_every_path_strike_also_what_is_no_node() -> None:
+    faults = Faults()
+    faults.order(Fault(Kind.STATUS_503, path="*"))
+    faults.follow(Plan(1, {Kind.RESET_BEFORE: 1.0}, paths=("*",)))
+
+    assert [kinds(faults.draw("/bucket/a/key.json", 7)) for _ in range(2)] == [(Kind.STATUS_503,), (Kind.RESET_BEFORE,)]
+
+
 def test_orders_of_one_path_follow_each_other() -> None:
     faults = Faults()
     faults.order(Fault(Kind.CUT))
