@@ -17,7 +17,8 @@ import yaml
 
 from local.cloud import ROOT, Cloud
 from local.demo.acts import Run
-from local.demo.world import BUCKET, DOMAIN, SPEED, Project, World, demo_cloud
+from local.demo.world import ALIAS, BUCKET, DOMAIN, SPEED, Project, World, demo_cloud
+from local.simulators.firehose.control import FirehoseControl
 from searchops.core.dictionary.model import commit_message, sha256
 from searchops.inventory.__main__ import main as inventory_command
 from tests.system.views import NodeViews
@@ -95,6 +96,7 @@ class Company(World):
         self.views = views
         self.canaries = canaries
         self.airflow = cloud.airflow
+        self.firehose = FirehoseControl(cloud.endpoints["firehose"])
         self.package_ids: dict[str, str] = {}
 
     def furnish(self) -> None:
@@ -157,8 +159,11 @@ class Company(World):
         return Run(self, dag_id, run_id, state, time.monotonic() - began)
 
     def kill_task(self, run_id: str, task_id: str, domain: str) -> None:
+        self.kill_task_of(f"dictionary_sync_{domain}", run_id, task_id)
+
+    def kill_task_of(self, dag_id: str, run_id: str, task_id: str) -> None:
         """SIGKILL the process in which the task's code runs, as the kernel does when memory is short."""
-        instances = self.airflow.task_instances(f"dictionary_sync_{domain}", run_id)
+        instances = self.airflow.task_instances(dag_id, run_id)
         pid = next(task["pid"] for task in instances if task["task_id"] == task_id and task["state"] == "running")
         process = psutil.Process(pid)
         assert self.cloud.process("airflow-scheduler").pid in [parent.pid for parent in process.parents()]
@@ -253,10 +258,10 @@ def running_company(directory: Path) -> Iterator[Company]:
 
 
 def _dags(directory: Path) -> Path:
-    """The DAG files of the repository and of the tests in one folder."""
+    """The DAG files of the repository, its examples, and those of the tests in one folder."""
     folder = directory / "dags"
     folder.mkdir()
-    for file in [*(ROOT / "dags").glob("*.py"), *(ROOT / "tests" / "system" / "dags").glob("*.py")]:
+    for file in [*(ROOT / "dags").rglob("*.py"), *(ROOT / "tests" / "system" / "dags").glob("*.py")]:
         shutil.copy(file, folder)
     return folder
 
@@ -294,6 +299,8 @@ def _write_inventory(project: Project) -> None:
             inventory["packages"][key] = {"name": key, "kind": "synonyms", "source": str(source)}
         if domain.index_entry is not None:
             inventory["indexes"] |= {index: {"domain": name, **domain.index_entry} for index, _ in indexes_of(name)}
+    # What the example of a full load takes; the demo wrote each of its documents once.
+    inventory["indexes"][ALIAS] |= {"id": {"attributes": ["pk", "sk"]}, "version": {"scheme": "once"}}
     project.inventory.write_text(yaml.safe_dump(inventory, sort_keys=False), encoding="utf-8")
     assert inventory_command(["pools", str(project.inventory), "--output", str(project.pools)]) == 0
     shutil.copy(project.pools, all_pools(project))

@@ -150,7 +150,7 @@ def redriven(company: Company) -> Redriven:
     wait_for(
         lambda: sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"][names[0]] == "1", PATIENCE_SECONDS
     )
-    shown, set_up = run_dags(company, {REDRIVE: {}, "searchops_setup": {}})
+    shown, set_up = run_dags(company, {REDRIVE: {}, "searchops_setup": {"indexes": []}})
     sent = run_dag(company, REDRIVE, dry_run=False)
 
     def effects() -> list[str]:

@@ -1,0 +1,136 @@
+"""Loads under the real scheduler: one whose worker is killed, one that a dictionary sync follows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from local.demo.acts import Run
+from local.demo.world import ALIAS, BUCKET, CATALOG, INDEX
+from tests.system.company import Company, wait_for
+from tests.system.conftest import FirstNight, SecondNight
+from tests.system.stories import PATIENCE_SECONDS, run_dag
+
+DOCUMENTS = 15_000
+LOAD, SETTLE = f"bulk_load_{CATALOG}", f"hand_over_settle_{CATALOG}"
+FULL_LOAD = f"full_load_{ALIAS}"
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """A load whose worker was killed while one of its requests was held up."""
+
+    set_up: Run
+    load: Run
+    settled: Run
+    rows: Sequence[Row]
+
+
+@pytest.fixture(scope="module")
+def killed(company: Company) -> Killed:
+    company.node.indices.create(index=f"{CATALOG}-1", body={**company.bodies[CATALOG], "aliases": {CATALOG: {}}})
+    set_up = run_dag(company, "searchops_setup", indexes=[CATALOG, ALIAS])
+    rows = [{**document, "revision": 1} for document in company.data.documents[:DOCUMENTS]]
+    files = [upload(company, CATALOG, "catalog.ndjson", rows)]
+    gate = company.views.hold("products", f"/{CATALOG}/_bulk")
+    run_id = company.airflow.trigger(LOAD, {"files": files})
+    gate.wait(PATIENCE_SECONDS)
+    wait_for(lambda: documents(company, CATALOG) > 0, PATIENCE_SECONDS)
+    company.kill_task_of(LOAD, run_id, "bulk_load.load")
+    gate.lose()
+    load = company.finish_dag(LOAD, run_id)
+    wait_for(lambda: ledger(company, CATALOG)["state"] == "settled" or nothing_on_its_way(company), PATIENCE_SECONDS)
+    return Killed(set_up, load, run_dag(company, SETTLE), rows)
+
+
+def test_the_set_up_makes_what_the_index_needs(company: Company, killed: Killed) -> None:
+    killed.set_up.require("success")
+
+    (meta,) = [body["mappings"]["_meta"] for body in company.node.indices.get(index=CATALOG).values()]
+    assert meta["searchops"]["scheme"] == {
+        "version": "attribute",
+        "attribute": "revision",
+        "deletes": "tombstone",
+        "id": "pk|sk",
+    }
+    assert company.client("firehose").describe_delivery_stream(DeliveryStreamName="catalog-overflow")
+
+
+def test_a_load_whose_worker_was_killed_goes_on_and_its_books_add_up(company: Company, killed: Killed) -> None:
+    killed.load.require("success")
+
+    counts = killed.load.xcom("bulk_load.finish")["counts"]
+    ends = ("indexed", "superseded", "rejected", "handed_over")
+    assert counts["accepted"] == sum(counts[end] for end in ends) == DOCUMENTS
+    assert counts["rejected"] == counts["superseded"] == 0
+    instances = company.airflow.task_instances(LOAD, killed.load.run_id)
+    assert [task["try_number"] for task in instances if task["task_id"] == "bulk_load.load"] == [2]
+
+
+def test_every_document_is_in_the_index_once_it_is_settled(company: Company, killed: Killed) -> None:
+    killed.settled.require("success")
+
+    company.node.indices.refresh(index=CATALOG)
+    assert documents(company, CATALOG) == DOCUMENTS
+    assert ledger(company, CATALOG)["state"] == "settled"
+    for row in killed.rows[:: DOCUMENTS // 50]:
+        found = company.node.get(index=CATALOG, id=f"{row['pk']}|{row['sk']}")
+        assert (found["_version"], found["_source"]) == (1, row)
+
+
+def test_what_was_relaxed_is_put_back(company: Company, killed: Killed) -> None:
+    (settings,) = [body["settings"]["index"] for body in company.node.indices.get(index=CATALOG).values()]
+    assert "refresh_interval" not in settings
+
+
+def test_nobody_is_told_of_a_load_that_came_to_its_end(company: Company, killed: Killed) -> None:
+    assert company.told_now(killed.load.run_id) == []
+
+
+def test_no_log_of_a_load_holds_a_document(company: Company, killed: Killed) -> None:
+    logs = company.airflow.log(LOAD, killed.load.run_id, "bulk_load.load", try_number=2, map_index=0)
+    assert f"{DOCUMENTS:,} documents" in logs
+    assert killed.rows[0]["text"] not in logs
+
+
+def test_a_full_load_is_followed_by_the_dictionaries_of_its_domain(
+    company: Company, killed: Killed, first_night: FirstNight, second_night: SecondNight
+) -> None:
+    before = company.node.count(index=ALIAS)["count"]
+    upload(company, ALIAS, "more.ndjson", [{"pk": f"new-{number}", "sk": "entry", "text": "新しい"} for number in range(200)])
+
+    done = run_dag(company, FULL_LOAD)
+
+    done.require("success")
+    company.node.indices.refresh(index=INDEX)
+    assert company.node.count(index=ALIAS)["count"] == before + 200
+    states = done.tasks
+    assert states["bulk_load.finish"] == states["user-dictionary.plan"] == states["synonyms.plan"] == "success"
+
+
+def upload(company: Company, index: str, name: str, rows: Sequence[Row]) -> str:
+    key = f"loads/{index}/{name}"
+    body = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    company.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+    return f"s3://{BUCKET}/{key}"
+
+
+def documents(company: Company, index: str) -> int:
+    company.node.indices.refresh(index=index)
+    return int(company.node.count(index=index)["count"])
+
+
+def ledger(company: Company, index: str) -> dict[str, Any]:
+    (row,) = company.s3.list_objects_v2(Bucket=BUCKET, Prefix=f"ledger/{index}/")["Contents"]
+    found: dict[str, Any] = json.loads(company.s3.get_object(Bucket=BUCKET, Key=row["Key"])["Body"].read())
+    return found
+
+
+def nothing_on_its_way(company: Company) -> bool:
+    """Firehose has delivered what was handed over to it."""
+    return company.firehose.stream("catalog-overflow").is_empty
