@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.context import ForkServerContext
@@ -202,14 +203,16 @@ class Run:
         while True:
             try:
                 what, *facts = ours.recv()
-                if what == "failed":
-                    failed = str(facts[0])
-                elif what == "transient":
-                    self._outcome.transient[str(facts[0])] += 1
-                else:
-                    ours.send(answer(what, *facts))
-            except (EOFError, ConnectionError):  # ended, or killed while it was answered
+            except (EOFError, ConnectionError):
                 return failed
+            if what == "failed":
+                failed = str(facts[0])
+            elif what == "transient":
+                self._outcome.transient[str(facts[0])] += 1
+            else:
+                said = answer(what, *facts)
+                with suppress(ConnectionError):  # ended meanwhile; what it said last is still to be read
+                    ours.send(said)
 
     def _judge(self, place: Place) -> referee.Verdict:
         scenario = self._scenario
