@@ -202,7 +202,7 @@ class Delivery:
             return []
         conflicts = []
         for place, item in zip(places, _items_of(answer), strict=True):
-            verdict = judge_item(batch.operations[place].kind, item)
+            verdict = judge_item(batch.kind(place), item)
             if verdict is Verdict.DONE:
                 batch.end(place, End.INDEXED)
             elif verdict is Verdict.CONFLICT and self._encoder.scheme.version is VersionScheme.ONCE:
@@ -238,7 +238,7 @@ class Delivery:
                     raise _fatal(verdict, Answer(answer.status, {"error": error}))
                 waiting.add([place], verdict, error_type(error))
                 continue
-            end, reason = resolve(self._encoder, batch.operations[place], document)
+            end, reason = resolve(self._encoder, batch.operation(place), document)
             if end is None:
                 waiting.add([place], Verdict.UNAVAILABLE, reason)
             elif end is End.REJECTED:
@@ -277,7 +277,7 @@ class Delivery:
         return scheme.hands_over() and (self._rules.hand_over_unknown or reason is Verdict.REFUSED)
 
     def _document(self, batch: Batch, place: int) -> HandedOver | None:
-        operation = batch.operations[place]
+        operation = batch.operation(place)
         sequence = self._encoder.scheme.version is VersionScheme.SEQUENCE
         try:
             source = self._encoder.content(operation)
@@ -324,7 +324,7 @@ def _refused_all(documents: int, answer: Answer) -> DataError:
 
 
 def _document(batch: Batch, place: int) -> dict[str, Any]:
-    operation = batch.operations[place]
+    operation = batch.operation(place)
     routing = {} if operation.routing is None else {"routing": operation.routing}
     return {"_id": operation.id, **routing}
 

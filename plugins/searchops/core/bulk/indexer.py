@@ -258,7 +258,7 @@ class _Work:
     def _begin(self, batch: Batch) -> None:
         self._pool.submit(self._deliver, batch)
         self._under_way += 1
-        self.ids.update([operation.id for operation in batch.operations])
+        self.ids |= batch.ids
 
     def _deliver(self, batch: Batch) -> None:
         try:
@@ -275,7 +275,7 @@ class _Work:
             except queue.Empty:
                 self._idle()  # all of them wait for the cluster
         self._under_way -= 1
-        self.ids.difference_update([operation.id for operation in batch.operations])
+        self.ids -= batch.ids
         if isinstance(result, BaseException):
             raise result
         return result

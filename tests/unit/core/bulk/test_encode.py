@@ -325,3 +325,32 @@ def test_a_lane_carries_the_document_that_the_index_would_hold() -> None:
 @pytest.mark.parametrize(("scheme", "version"), [(ATTRIBUTE, 7), (ONCE, 1), (SEQUENCE, None), (NONE, None)])
 def test_the_version_of_a_lane_is_that_of_the_write(scheme: Scheme, version: int | None) -> None:
     assert encoder(scheme).version(index("a", {}, version=7)) == version
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+
+
+@pytest.mark.parametrize("scheme", [ATTRIBUTE, ONCE, SEQUENCE, NONE], ids=lambda scheme: scheme.version.value)
+@given(
+    id=texts,
+    source=st.dictionaries(texts, texts | st.integers(-(2**60), 2**60) | st.none(), max_size=4),
+    version=st.integers(0, MAX_VERSION),
+    routing=st.none() | texts,
+)
+def test_an_index_operation_can_be_made_again_from_its_lines(
+    scheme: Scheme, id: str, source: dict[str, Any], version: int, routing: str | None
+) -> None:
+    given_ = {
+        VersionScheme.ATTRIBUTE: {"version": version},
+        VersionScheme.SEQUENCE: {"sequence": str(version)},
+    }.get(scheme.version, {})
+    operation = index(id, source, routing=routing, **given_)  # type: ignore[arg-type]
+    encoder = Encoder(scheme)
+
+    again = encoder.operation(encoder.lines(operation))
+
+    assert isinstance(again.source, bytes)
+    assert orjson.loads(again.source) == source
+    assert (again.kind, again.id, again.routing, again.version) == (Kind.INDEX, id, routing, operation.version)
+    assert again.sequence == (pad_sequence(operation.sequence) if operation.sequence else None)
+    assert encoder.lines(again) == encoder.lines(operation)
