@@ -138,8 +138,9 @@ def _body(event: Mapping[str, Any]) -> Any:
         content = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
         if len(content) > MAX_BODY_BYTES:
             raise BadRequest(f"body: expected at most {MAX_BODY_BYTES:,} bytes, found {len(content):,}: send it in parts", 413)
-        # Not orjson: it reads whole numbers of more than 64 bits as floats, and refuses the whole body for one lone surrogate.
-        return json.loads(content)
+        # Not orjson: it reads whole numbers of more than 64 bits as floats, and refuses the whole body for one lone surrogate. A number
+        # with a fraction goes on as it stands: a float has 17 digits, and would make 1.1 of 1.10.
+        return json.loads(content, parse_float=orjson.Fragment)
     except binascii.Error as error:
         raise BadRequest(f"body: expected base64, which isBase64Encoded says, found other: {error}") from error
     except (ValueError, RecursionError) as error:
@@ -191,9 +192,9 @@ def _version(entry: Mapping[str, Any], document: Mapping[str, Any], scheme: Sche
     if given is None:
         given = held
     elif held is not None and (held != given or isinstance(held, bool)):
-        raise ValueError(f"version: expected that of the document's {scheme.attribute}, {held!r}, found {given!r}")
+        raise ValueError(f"version: expected that of the document's {scheme.attribute}, {_shown(held)}, found {_shown(given)}")
     if type(given) is not int:
-        raise ValueError(f"version: expected a whole number, here or in the document's {scheme.attribute}, found {given!r}")
+        raise ValueError(f"version: expected a whole number, here or in the document's {scheme.attribute}, found {_shown(given)}")
     return given
 
 
@@ -231,6 +232,17 @@ def _documents(outcome: Outcome) -> list[dict[str, Any]]:
     return documents
 
 
+def _shown(value: Any) -> str:
+    return _kind(value) if isinstance(value, orjson.Fragment) else repr(value)
+
+
 def _kind(value: Any) -> str:
-    names = {type(None): "nothing", dict: "an object", list: "a list", str: "a text", bool: "true or false"}
+    names = {
+        orjson.Fragment: "a number with a fraction",
+        type(None): "nothing",
+        dict: "an object",
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+    }
     return names.get(type(value), f"a {type(value).__name__}")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from searchops.core.bulk.encode import Encoder
 from searchops.core.bulk.indexer import Written
 from searchops.core.bulk.model import Counts, End, Kind, Operation, Rejected, Unreadable
 from searchops.core.bulk.request_path import (
@@ -166,6 +167,26 @@ def test_whole_numbers_of_any_length_are_not_made_floats() -> None:
 
     assert isinstance(read, Operation)
     assert read.source == {"n": 123456789012345678901234567890}
+
+
+@pytest.mark.parametrize("number", ["1.10", "0.1234567890123456789012345678901234", "1.0", "2.50E+3", "-0.0", "1e400"])
+def test_a_number_with_a_fraction_goes_on_as_it_stands(number: str) -> None:
+    body = f'[{{"op": "index", "id": "a", "version": 1, "document": {{"prices": [{number}]}}}}]'
+
+    (read,) = read_request(http(body), ATTRIBUTE).operations
+
+    assert isinstance(read, Operation)
+    assert Encoder(ATTRIBUTE).content(read) == f'{{"prices":[{number}]}}'.encode()
+
+
+def test_a_version_with_a_fraction_is_none_and_is_told_of() -> None:
+    def of(body: str) -> str:
+        (read,) = read_request(http(body), ATTRIBUTE).operations
+        assert isinstance(read, Unreadable), read
+        return read.reason
+
+    assert of('[{"op": "delete", "id": "a", "version": 7.0}]').endswith("found a number with a fraction")
+    assert "found 7" in of('[{"op": "index", "id": "a", "version": 7, "document": {"revision": 7.5}}]')
 
 
 JSON = st.recursive(
