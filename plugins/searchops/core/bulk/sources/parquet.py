@@ -88,7 +88,8 @@ class ParquetRows:
         try:
             return _with_texts_for_times(batch).to_pylist(maps_as_pydicts="strict")  # type: ignore[no-any-return]
         except (ArrowException, KeyError, ValueError) as error:
-            raise BadInput(f"{self.uri}: a column has values that JSON can not hold: {error}") from error
+            # Not in Arrow's words, nor behind them in a traceback: they quote the value.
+            raise BadInput(f"{self.uri}: a column has values that JSON can not hold ({type(error).__name__})") from None
 
     def _made(self, values: Mapping[str, Any], row: int, make: Make) -> Operation | Unreadable:
         source = b""

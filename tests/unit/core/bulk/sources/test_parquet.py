@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import traceback
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,16 @@ def test_columns_that_give_no_id_or_version_fail_when_the_load_is_planned(tmp_pa
 
     with pytest.raises(DataError, match=message):
         plan_inputs(None, [str(tmp_path / "a.parquet")], VERSIONED)
+
+
+def test_what_is_told_of_values_that_json_can_not_hold_quotes_none_of_them(tmp_path: Path) -> None:
+    twice = pa.array([[("secret-7", 1), ("secret-7", 2)]], pa.map_(pa.string(), pa.int64()))
+    parquet.write_table(pa.table({"id": ["a"], "revision": [1], "map": twice}), tmp_path / "a.parquet")
+
+    with pytest.raises(DataError, match="a column has values that JSON can not hold") as told:
+        read(tmp_path / "a.parquet")
+
+    assert "secret-7" not in "".join(traceback.format_exception(told.value))
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"no Parquet at all"])
