@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from searchops.core.bulk.envelope import is_document
 from searchops.core.bulk.model import Kind, Operation, Source
 from searchops.core.bulk.scheme import FIELD, MAX_ID_BYTES, MAX_VERSION, SEQUENCE_DIGITS, Deletes, Scheme, VersionScheme
 from searchops.core.errors import DataError
@@ -134,6 +135,9 @@ class Encoder:
         padded = pad_sequence(sequence)
         if kind is Kind.INDEX:
             body = encode_source(source)
+            if isinstance(source, bytes) and not is_document(body):
+                # It stands within an object here: what is open or closed too early would make another request of it.
+                raise Unencodable("not_a_document", "expected a JSON object")
         elif kind is Kind.DELETE:
             self._refuse_delete_if_never()
             body = b"{}" if self.scheme.deletes is Deletes.IMMEDIATE else self._tombstone()

@@ -184,6 +184,17 @@ def test_without_versions_each_kind_is_itself() -> None:
     ]
 
 
+@pytest.mark.parametrize("source", [b'{"n":1},"more":{"b":2}', b'{"n":1}}', b'{"n":1', b"{}{}", b"[1]", b"1", b'"x"', b"null"])
+def test_bytes_that_are_no_json_object_are_refused_where_they_stand_within_another(source: bytes) -> None:
+    assert refused(SEQUENCE, index("a", source, sequence="1")).kind == "not_a_document"
+
+
+def test_bytes_that_are_an_object_pass_as_they_are_within_another() -> None:
+    assert b'"source":{"n": 1.10, "m": 12345678901234567890123}}' in encoder(SEQUENCE).lines(
+        index("a", b'{"n": 1.10,\n"m": 12345678901234567890123}', sequence="1")
+    )
+
+
 def test_a_sequence_is_compared_by_a_script_that_is_the_same_for_all() -> None:
     written = [
         parsed(encoder(SEQUENCE).lines(operation))
