@@ -142,9 +142,12 @@ def test_only_the_refused_documents_are_sent_again(place: Place, documents: Docu
     assert counts.bytes == pytest.approx((50 + 15 + 8) * size, rel=0.05)
 
 
-def test_a_429_lowers_what_is_under_way_and_answers_lift_it_again(place: Place, documents: Documents) -> None:
+@pytest.mark.parametrize("kind", [Kind.STATUS_429, Kind.ITEM_429, Kind.STATUS_503, Kind.STATUS_504, Kind.RESET_BEFORE])
+def test_what_is_refused_or_not_answered_lowers_what_is_under_way_and_answers_lift_it_again(
+    place: Place, documents: Documents, kind: Kind
+) -> None:
     indexer = place.indexer(concurrency=(1, 4), batch_documents=10)
-    place.proxy.order(Fault(Kind.STATUS_429, times=3))
+    place.proxy.order(Fault(kind, times=3))
     indexer.write(documents(10))
     assert indexer._pressure.limit <= 2
 
@@ -279,6 +282,14 @@ def test_a_document_that_is_too_large_alone_is_rejected_with_its_size(place: Pla
 
     assert (written.ends.count(End.INDEXED), written.ends[10]) == (20, End.REJECTED)
     assert written.rejected[0].reason == "200,076 bytes alone are too large a request for the cluster (HTTP 413)"
+
+
+def test_a_load_of_nothing_but_documents_that_are_too_large_rejects_each(place: Place, documents: Documents) -> None:
+    place.proxy.order(Fault(Kind.STATUS_413, times=None))
+
+    counts = place.indexer(concurrency=(1, 1), batch_documents=40).run(documents(40))
+
+    assert (counts.rejected, counts.ended) == (40, 40)
 
 
 def test_no_request_is_larger_than_the_service_takes(place: Place) -> None:

@@ -25,6 +25,8 @@ class Verdict(Enum):
     """429: not now."""
     UNAVAILABLE = "unavailable"
     """5xx, no answer, half an answer: whether it was written is not known."""
+    DOUBTFUL = "doubtful"
+    """An exception that a document may have caused, or the node: it is sent once more, and is to blame when that ends alike."""
     BLOCKED = "blocked"
     CLOSED = "closed"
     MISSING = "missing"
@@ -51,8 +53,10 @@ _BY_STATUS = {
     413: Verdict.TOO_LARGE,
     429: Verdict.REFUSED,
 }
-_OF_THE_DOCUMENT = frozenset({"fail_processor_exception", "find_match", "class_cast_exception", "null_pointer_exception"})
-"""What pipelines answer with 500 to a document that they do not take (`fail`, `dissect`, a value of another type: OpenSearch 3.8)."""
+_OF_THE_DOCUMENT = frozenset({"fail_processor_exception", "find_match"})
+"""What pipelines answer with 500 to a document that they do not take (`fail`, `dissect`: OpenSearch 3.8)."""
+_DOUBTFUL = frozenset({"class_cast_exception", "null_pointer_exception"})
+"""The same (`sort` of mixed values, a script that sets ``_routing`` to a number); nothing in the answer says that a pipeline did it."""
 
 
 def judge_item(kind: Kind, item: Mapping[str, Any]) -> Verdict:
@@ -68,6 +72,8 @@ def judge_item(kind: Kind, item: Mapping[str, Any]) -> Verdict:
         return Verdict.DONE
     if status == 500 and error_type(error) in _OF_THE_DOCUMENT:
         return Verdict.REJECTED
+    if status == 500 and error_type(error) in _DOUBTFUL:
+        return Verdict.DOUBTFUL
     return _judge(status, error_type(error))
 
 

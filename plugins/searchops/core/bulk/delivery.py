@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -20,7 +20,7 @@ from searchops.core.bulk.scheme import VersionScheme
 from searchops.core.errors import DataError, SearchOpsError, TransientError
 
 _SAME_REFUSAL = 16
-"""So many documents of a request, each refused alone with HTTP 400, and none taken: are they all like that? Others are tried, from
+"""So many documents of a request, each refused alone (for anything but its size), and none taken: are they all like that? Others are tried, from
 the end of the request; after as many again it is not the documents."""
 _TAKEN = (End.INDEXED, End.SUPERSEDED)
 
@@ -70,6 +70,8 @@ class _Waiting:
 
     reasons: dict[int, Verdict] = field(default_factory=dict)
     words: str = ""
+    doubtful: set[int] = field(default_factory=set)
+    """Those that are sent once more to see whether they are to blame, whatever the patience."""
 
     def add(self, places: Iterable[int], verdict: Verdict, words: str = "") -> None:
         self.reasons.update(dict.fromkeys(places, verdict))
@@ -127,22 +129,27 @@ class Delivery:
     def _bring(self, batch: Batch, stop: threading.Event) -> None:
         failed_since, attempt = 0.0, 0
         left = batch.pending()
+        doubted: set[int] = set()
         while left:
-            waiting = self._round(batch, left)
+            waiting = self._round(batch, left, doubted)
+            doubted |= waiting.doubtful
             left = sorted(waiting.reasons)
             if not left:
                 break
             attempt += 1
             failed_since = failed_since or self._clock()
-            if self._clock() - failed_since >= self._rules.patience_seconds:
+            if self._clock() - failed_since >= self._rules.patience_seconds and not waiting.doubtful:
                 self._out_of_patience(batch, waiting)
                 break
             if stop.wait(backoff_seconds(attempt)):
                 raise Stopped(f"stopped while {len(left)} documents waited for another attempt")
             batch.counts.retried += len(left)
 
-    def _round(self, batch: Batch, places: Sequence[int]) -> _Waiting:
-        """One attempt for each of the documents, in as many requests as it takes."""
+    def _round(self, batch: Batch, places: Sequence[int], doubted: Set[int]) -> _Waiting:
+        """One attempt for each of the documents, in as many requests as it takes.
+
+        :param doubted: documents that have had their doubtful answer
+        """
         waiting, conflicts, alone = _Waiting(), [], 0
         parts = self._sizes.split(batch, places)
         parts.reverse()
@@ -150,19 +157,19 @@ class Delivery:
             part = parts.pop()
             verdict, answer = self._send(batch, part)
             if verdict is Verdict.DONE:
-                conflicts += self._items(batch, part, answer, waiting)
+                conflicts += self._items(batch, part, answer, waiting, doubted)
             elif verdict in RETRIABLE:
                 waiting.add(part, verdict, _words(answer))
             elif verdict in FATAL:
                 raise _fatal(verdict, answer)
             elif len(part) > 1:
-                if verdict is Verdict.TOO_LARGE:
-                    self._sizes.too_large(batch.size_of(part))
-                middle = len(part) // 2
-                parts += [part[middle:], part[:middle]]
+                parts += self._halves(batch, part, verdict)
+            elif verdict is Verdict.TOO_LARGE:
+                size = len(batch.lines[part[0]])
+                batch.reject(part[0], "too_large", f"{size:,} bytes alone are too large a request for the cluster (HTTP 413)")
             else:
                 alone += 1
-                self._reject_alone(batch, part[0], verdict, answer)
+                batch.reject(part[0], error_type(answer.error) or f"http_{answer.status}", error_words(answer.error))
                 if alone in (_SAME_REFUSAL, 2 * _SAME_REFUSAL) and not any(end in _TAKEN for end in batch.ends):
                     if alone > _SAME_REFUSAL:
                         raise _refused_all(alone, answer)
@@ -171,6 +178,12 @@ class Delivery:
             self._resolve(batch, conflicts, waiting)
         return waiting
 
+    def _halves(self, batch: Batch, part: list[int], verdict: Verdict) -> list[list[int]]:
+        if verdict is Verdict.TOO_LARGE:
+            self._sizes.too_large(batch.size_of(part))
+        middle = len(part) // 2
+        return [part[middle:], part[:middle]]
+
     def _send(self, batch: Batch, places: Sequence[int]) -> tuple[Verdict, Answer]:
         body = b"".join(batch.lines if len(places) == len(batch.lines) else [batch.lines[place] for place in places])
         with self._pressure.slot() as began:
@@ -178,24 +191,26 @@ class Delivery:
         batch.counts.requests += 1
         batch.counts.bytes += len(body)
         if answer.status == 0:
+            self._pressure.refused(began)
             return Verdict.UNAVAILABLE, answer
         if answer.status >= 300:
             verdict = judge_request(answer.status, answer.error)
-            if verdict is Verdict.REFUSED:
+            if verdict in (Verdict.REFUSED, Verdict.UNAVAILABLE):
                 self._pressure.refused(began)
+            if verdict is Verdict.REFUSED:
                 batch.counts.refused += len(places)
             return verdict, answer
         items = _items_of(answer)
         found = answer.taken if answer.taken is not None else len(items)
         if found != len(places):
             return Verdict.UNAVAILABLE, Answer(0, words=f"expected {len(places)} answers, found {found}")
-        if any(item.get("status") == 429 for item in items):
+        if any(item.get("status") in (429, 503) for item in items):
             self._pressure.refused(began)
         else:
             self._pressure.taken()
         return Verdict.DONE, answer
 
-    def _items(self, batch: Batch, places: Sequence[int], answer: Answer, waiting: _Waiting) -> list[int]:
+    def _items(self, batch: Batch, places: Sequence[int], answer: Answer, waiting: _Waiting, doubted: Set[int]) -> list[int]:
         """Give their ends to the documents that have one; return the places of those in conflict with what the index holds."""
         if answer.taken is not None:
             batch.end_all(places, End.INDEXED)
@@ -214,6 +229,9 @@ class Delivery:
                 waiting.add([place], verdict, error_type(item.get("error")))
                 if verdict is Verdict.BLOCKED:
                     waiting.words = error_words(item.get("error"))
+            elif verdict is Verdict.DOUBTFUL and place not in doubted:
+                waiting.add([place], Verdict.UNAVAILABLE, error_type(item.get("error")))
+                waiting.doubtful.add(place)
             elif verdict in FATAL:
                 raise _fatal(verdict, Answer(item["status"], {"error": item.get("error")}))
             else:
@@ -292,18 +310,14 @@ class Delivery:
             pad_sequence(operation.sequence) if sequence else None,
         )
 
-    def _reject_alone(self, batch: Batch, place: int, verdict: Verdict, answer: Answer) -> None:
-        if verdict is Verdict.TOO_LARGE:
-            size = len(batch.lines[place])
-            batch.reject(place, "too_large", f"{size:,} bytes alone are too large a request for the cluster (HTTP 413)")
-        else:
-            batch.reject(place, error_type(answer.error) or f"http_{answer.status}", error_words(answer.error))
-
 
 def _fatal(verdict: Verdict, answer: Answer) -> DataError:
     words = error_words(answer.error) or f"HTTP {answer.status}"
     if verdict is Verdict.MISSING:
-        return DataError("the index does not exist (any more): create it, and run the DAG searchops_setup for it", reason=words)
+        return DataError(
+            "the index does not exist (any more), or its alias: create them, and run the DAG searchops_setup for them",
+            reason=words,
+        )
     if verdict is Verdict.FORBIDDEN:
         return DataError(
             f"the cluster refuses the credentials (HTTP {answer.status}): check the connection and what its user or role may write",

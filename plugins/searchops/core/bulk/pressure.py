@@ -1,4 +1,4 @@
-"""How many requests are under way at once: more while the cluster takes them, half when it answers 429."""
+"""How many requests are under way at once: more while the cluster takes them, half when it answers 429, 5xx or not in time."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ class Pressure:
                 self._changed.notify()
 
     def taken(self) -> None:
-        """A request was answered without a 429."""
+        """A request was answered, without a 429."""
         with self._changed:
             self._limit = min(self._ceiling, self._limit + 1 / self._limit)
             self._changed.notify()  # it has grown by 1 at most, so that one more can begin
 
     def refused(self, began: float) -> None:
-        """A request that began then was answered with 429, for all of it or a part."""
+        """A request that began then was answered with 429, for all of it or a part, or with 5xx, or not at all."""
         with self._changed:
             if began >= self._lowered:
                 self._limit = max(self._floor, self._limit / 2)
