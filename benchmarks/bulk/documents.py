@@ -24,6 +24,7 @@ Document = dict[str, Any]
 INDEX_BODY: Mapping[str, Any] = {
     "settings": {"number_of_shards": 2, "number_of_replicas": 0, "refresh_interval": "30s"},
     "mappings": {
+        "_meta": {"searchops": {"scheme": {"version": "attribute", "attribute": "revision", "deletes": "tombstone"}}},
         "dynamic": "strict",
         "properties": {
             "id": {"type": "keyword"},

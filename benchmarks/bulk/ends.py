@@ -29,7 +29,11 @@ LIMIT_SECONDS = 20.0
 BUCKET = "bench"
 FIGURES = ROOT / "build" / "bench" / "ends_table.json"
 SETTINGS = {"number_of_shards": 2, "number_of_replicas": 0}
-MAPPINGS = {"dynamic": "strict", "properties": {"n": {"type": "long"}, "text": {"type": "text"}}}
+MAPPINGS = {
+    "_meta": {"searchops": {"scheme": {"version": "attribute", "attribute": "version", "deletes": "tombstone"}}},
+    "dynamic": "strict",
+    "properties": {"n": {"type": "long"}, "text": {"type": "text"}},
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,6 @@ from searchops.core.bulk.redrive import Choice, Outcome, Redrive
 from searchops.core.bulk.runs import Ledgers
 from searchops.core.bulk.settle import Settlement, Settler
 from searchops.core.bulk.stores import RejectedObjects, S3Checkpoints
-from searchops.core.bulk.target import check_target
 from searchops.core.errors import TransientError
 
 AGAIN = 75
@@ -137,7 +136,6 @@ class Writer:
 
     def load(self) -> None:
         """Index everything; goes on where the life before was."""
-        check_target(self.client, self.place.alias, self.scheme)
         self._ledgers.open(self.place.run, {self.place.input: "seed"}, time.time())
         checkpoints = self.checkpoints()
         with self.indexer(self.lanes(), patience=self.scenario.patience_seconds) as writing:

@@ -55,7 +55,7 @@ from searchops.core.bulk.request_path import (
     why,
 )
 from searchops.core.bulk.scheme import Deletes, Scheme, VersionScheme
-from searchops.core.bulk.target import check_target
+from searchops.core.bulk.target import Target, check_target
 from searchops.core.errors import DataError, TransientError
 
 RUN = "bulk_writer"
@@ -162,7 +162,7 @@ class Writer:
         self._session = boto3.session.Session(region_name=settings.region)
         self._node: OpenSearch | None = None
         self._used_at = 0.0
-        self._checked = False
+        self._target: Target | None = None
         # The lane sends again only what has failed, and here nothing: what is left goes to the spool, whose client tries twice.
         self._firehose = self._client("firehose", 1) if settings.stream else None
         self._s3 = self._client("s3", 2) if settings.bucket else None
@@ -185,6 +185,7 @@ class Writer:
                 node,
                 settings.index,
                 settings.scheme,
+                target=self._target,
                 patience_seconds=0,
                 hand_over=lanes if settings.bucket else None,
                 hand_over_unknown=False,
@@ -203,10 +204,9 @@ class Writer:
         if self._node is None or now - self._used_at > IDLE_SECONDS:
             self._forget_connections()
         self._used_at = now
-        if not self._checked:
+        if self._target is None:
             check = self._open(self._timeout(remaining_seconds).total)
-            check_target(check, self.settings.index, self.settings.scheme)
-            self._checked = True
+            self._target = check_target(check, self.settings.index, self.settings.scheme)
         self._node = self._node or self._open(self.settings.timeout_seconds)
         return self._node
 

@@ -18,6 +18,7 @@ from searchops.core.bulk import BulkIndexer, Deletes, Operation, Scheme, Version
 from searchops.core.bulk.effects import NotHandedOver
 from searchops.core.bulk.model import HandedOver, Rejected
 from searchops.core.bulk.scheme import PROPERTIES
+from searchops.core.bulk.target import read_target
 from searchops.core.errors import TransientError
 
 ATTRIBUTE = Scheme(VersionScheme.ATTRIBUTE, Deletes.TOMBSTONE, attribute="revision")
@@ -43,10 +44,16 @@ class Place:
         self._opened: list[BulkIndexer] = []
 
     def indexer(self, scheme: Scheme = ATTRIBUTE, *, client: OpenSearch | None = None, **options: Any) -> BulkIndexer:
-        given = {"patience_seconds": 30.0, "batch_documents": 50, "timeout_seconds": 20.0, **options}
+        # The index says no scheme, so that one place serves tests of all of them.
+        found = read_target(self.node, self.index)
+        given = {"target": found, "patience_seconds": 30.0, "batch_documents": 50, "timeout_seconds": 20.0, **options}
         indexer = BulkIndexer(client or self.client, self.index, scheme, **given)
         self._opened.append(indexer)
         return indexer
+
+    def declare(self, scheme: Scheme) -> None:
+        """Have the index say its scheme, as `searchops_setup` does."""
+        self.node.indices.put_mapping(index=self.index, body={"_meta": {"searchops": {"scheme": scheme.to_meta()}}})
 
     def held(self) -> dict[str, tuple[int, dict[str, Any]]]:
         """Version and content of every document, tombstones included."""

@@ -30,6 +30,8 @@ from searchops.core.bulk import (
 from searchops.core.bulk.indexer import Stopped
 from searchops.core.bulk.progress import Progress
 from searchops.core.errors import DataError, TransientError
+from searchops.core.bulk.scheme import SchemeDiffers
+from searchops.core.bulk.target import NoIndex, read_target
 from tests.integration.bulk.conftest import ATTRIBUTE, NONE, ONCE, REAL_DELETES, REAL_SEQUENCE, SEQUENCE, Folder, Place
 
 Documents = Callable[..., list[Operation]]
@@ -250,14 +252,48 @@ def test_bytes_that_break_out_of_an_upsert_are_rejected_alone(place: Place) -> N
     assert place.contents() == {"good": 0}
 
 
-def test_a_missing_index_ends_the_load(place: Place, node: OpenSearch, documents: Documents) -> None:
-    node.cluster.put_settings(body={"transient": {"action.auto_create_index": "false"}})
+def test_a_missing_index_ends_the_load_and_is_not_made(place: Place, node: OpenSearch, documents: Documents) -> None:
     node.indices.delete(index=place.index)
-    try:
+
+    with pytest.raises(NoIndex):
+        BulkIndexer(node, place.index, ATTRIBUTE).run(documents(100))
+
+    assert not node.indices.exists(index=place.index)
+
+
+@pytest.mark.parametrize("scheme", [ATTRIBUTE, SEQUENCE, NONE])
+def test_an_alias_that_goes_away_while_a_writer_is_at_work_is_not_made_an_index(
+    place: Place, node: OpenSearch, documents: Documents, scheme: Scheme
+) -> None:
+    alias = f"{place.index}-alias"
+    node.indices.put_alias(index=place.index, name=alias)
+    place.declare(scheme)
+    with BulkIndexer(node, alias, scheme) as indexer:
+        assert indexer.write(documents(3)).ends == [INDEXED] * 3
+        node.indices.delete(index=place.index)
+
         with pytest.raises(DataError, match="the index does not exist"):
-            place.indexer().run(documents(100))
-    finally:
-        node.cluster.put_settings(body={"transient": {"action.auto_create_index": None}})
+            indexer.write(documents(3, 2))
+
+    assert not node.indices.exists(index=alias)
+
+
+def test_nothing_is_written_to_an_index_of_another_scheme(place: Place, node: OpenSearch, documents: Documents) -> None:
+    place.declare(ONCE)
+    writes: list[Callable[[BulkIndexer], object]] = [
+        lambda indexer: indexer.run(documents(3)),
+        lambda indexer: list(indexer.stream(documents(3))),
+        lambda indexer: indexer.write(documents(3)),
+    ]
+
+    for write in writes:
+        with BulkIndexer(node, place.index, ATTRIBUTE) as indexer, pytest.raises(SchemeDiffers):
+            write(indexer)
+
+    assert place.held() == {}
+    with BulkIndexer(node, place.index, ATTRIBUTE, target=read_target(node, place.index)) as indexer:
+        indexer.write(documents(1))  # by who has compared, or knows better
+    assert len(place.held()) == 1
 
 
 # Blocks and closed indexes

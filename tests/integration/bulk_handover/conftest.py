@@ -53,7 +53,8 @@ class Place:
         self.settled: list[str] = []
 
     def create(self) -> None:
-        mappings = {"properties": {"n": {"type": "integer"}, **PROPERTIES}}
+        declared = {"searchops": {"scheme": self.scheme.to_meta()}}
+        mappings = {"_meta": declared, "properties": {"n": {"type": "integer"}, **PROPERTIES}}
         settings = {"number_of_shards": 2, "number_of_replicas": 0}
         body = {"settings": settings, "mappings": mappings, "aliases": {self.alias: {}}}
         self.node.indices.create(index=self.index, body=body)

@@ -20,6 +20,7 @@ from searchops.core.bulk.model import HandedOver
 from searchops.core.bulk.places import firehose_failed_prefix
 from searchops.core.bulk.redrive import Choice, Fate, not_found
 from searchops.core.bulk.stores import read_rejected
+from searchops.core.bulk.target import NoIndex
 from searchops.core.errors import DataError, TransientError
 from tests.integration.bulk_handover.conftest import ONCE, OVER, RUN, SEQUENCE, MakePlace, Place, documents
 
@@ -330,12 +331,11 @@ def test_while_the_index_is_closed_nothing_is_lost(place: Place) -> None:
 def test_without_the_index_it_is_not_made_and_nothing_is_lost(place: Place) -> None:
     place.spool(documents(3))
     place.node.indices.delete(index=place.index)
-    place.node.cluster.put_settings(body={"transient": {"action.auto_create_index": False}})
-    try:
-        with pytest.raises(DataError):
-            place.redrive()
-    finally:
-        place.node.cluster.put_settings(body={"transient": {"action.auto_create_index": None}})
+
+    with pytest.raises(NoIndex):
+        place.redrive()
+
+    assert not place.node.indices.exists(index=place.alias)
     assert len(waiting(place)) == 1
 
 

@@ -74,6 +74,10 @@ class IndexConnection:
         if refresh:
             self._parameters["refresh"] = refresh
 
+    def require_alias(self) -> None:
+        """The name is an alias: a write fails when it is gone, where the node would make an index of that name, without its mapping."""
+        self._parameters["require_alias"] = "true"
+
     def bulk(self, body: bytes) -> Answer:
         return self._send("POST", f"{self._path}/_bulk", self._parameters, body, {"content-type": "application/x-ndjson"})
 

@@ -31,6 +31,7 @@ from searchops.core.bulk.model import BatchResult, Counts, End, Operation, Rejec
 from searchops.core.bulk.pressure import Pressure
 from searchops.core.bulk.progress import Listener, Meter
 from searchops.core.bulk.scheme import Scheme, VersionScheme
+from searchops.core.bulk.target import Target, compare_target
 from searchops.core.errors import TransientError
 
 Operations = Iterable[Operation | Unreadable] | Callable[[int], Iterable[Operation | Unreadable]]
@@ -53,8 +54,12 @@ class BulkIndexer:
 
     Memory is bounded by the batches under way: at most ``ceiling + 1`` of about ``batch_bytes``, for inputs of any length.
 
+    The first `run`, `stream` or `write` looks whether the index is there and has this scheme (`compare_target`). Where ``index`` is an
+    alias, no index is made in its place when it goes away later; where it is the name of an index, the cluster may do that.
+
     :param client: an opensearch-py client; its connections are used, never its retries
-    :param index: name or alias; an index that does not exist might be made by the cluster, so look first (`check_target`)
+    :param index: name or alias
+    :param target: what `check_target` has just found, for who has called it; nothing is looked at then
     :param patience_seconds: how long documents that are not taken are tried again before they are handed over; 0: one attempt
     :param hand_over: where they go then; without one, or where the scheme forbids it, the load fails from its checkpoint
     :param hand_over_unknown: hand over also what may or may not have been written (no answer, 5xx), not only what got a 429
@@ -70,6 +75,7 @@ class BulkIndexer:
         index: str,
         scheme: Scheme,
         *,
+        target: Target | None = None,
         patience_seconds: float = 120.0,
         hand_over: HandOver | None = None,
         hand_over_unknown: bool = True,
@@ -92,11 +98,20 @@ class BulkIndexer:
         self._numbers = count()
         self._closed = threading.Event()
         self._streaming = threading.Event()
+        self.concurrency = concurrency
         self._threads = concurrency[1]
         self._listener = on_progress
         self._progress_seconds = progress_seconds
+        self._client, self._index, self._scheme = client, index, scheme
+        self._comparing = threading.Lock()
+        self._connection = IndexConnection(
+            client, index, timeout_seconds=timeout_seconds, refresh=refresh, gzip=gzip, results=results
+        )
+        self._target: Target | None = None
+        if target is not None:
+            self._meet(target)
         self._delivery = Delivery(
-            IndexConnection(client, index, timeout_seconds=timeout_seconds, refresh=refresh, gzip=gzip, results=results),
+            self._connection,
             self._encoder,
             self._pressure,
             self._sizes,
@@ -147,6 +162,7 @@ class BulkIndexer:
 
         :raises NotDone: some have no end; its ``written`` says which have
         """
+        self._compare()
         written = Written([], [], Counts())
         failure: TransientError | None = None
         batcher = Batcher(iter(operations), self._encoder, self._sizes, under_way=frozenset(), numbers=self._numbers)
@@ -167,10 +183,21 @@ class BulkIndexer:
             raise NotDone.of(failure, written)
         return written
 
+    def _compare(self) -> None:
+        with self._comparing:
+            if self._target is None:
+                self._meet(compare_target(self._client, self._index, self._scheme))
+
+    def _meet(self, target: Target) -> None:
+        self._target = target
+        if target.alias is not None:
+            self._connection.require_alias()
+
     def _stream(self, operations: Operations, ledger: Ledger, expected: int | None) -> Iterator[BatchResult]:
         checkpoint = ledger.checkpoint
         if checkpoint.complete:
             return
+        self._compare()
         meter = Meter(self._listener, every_seconds=self._progress_seconds, expected=expected)
         meter.begin(ledger.counts)
 

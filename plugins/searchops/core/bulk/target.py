@@ -85,8 +85,8 @@ def check_one_index(target: Target, scheme: Scheme) -> None:
         )
 
 
-def check_target(client: Any, index: str, scheme: Scheme) -> str:
-    """What every writer calls before its first write.
+def compare_target(client: Any, index: str, scheme: Scheme) -> Target:
+    """Look whether an index and a writer agree; it may be closed.
 
     :param index: the alias or name that the inventory has
     :return: name of the concrete index
@@ -98,4 +98,14 @@ def check_target(client: Any, index: str, scheme: Scheme) -> str:
     scheme.compare(index, target.meta)
     if target.closed:
         raise IndexClosed(f"index {index} ({target.concrete}) is closed: open it, or wait for whoever closed it")
-    return target.concrete
+    return target
+    return target
+
+
+def check_target(client: Any, index: str, scheme: Scheme) -> Target:
+    """What every writer calls before its first write; `BulkIndexer` takes what it returns.
+
+    :raises DataError: as `compare_target`
+    :raises IndexClosed: it is closed; may be opened again
+    """
+    target = compare_target(client, index, scheme)

@@ -104,7 +104,7 @@ class Tombstones:
         result = Sweep(way.cutoff(now, self._days), way.open, way.forgotten)
         if self._scheme.deletes is not Deletes.TOMBSTONE:
             return result
-        concrete = check_target(self._client, self._index, self._scheme)
+        concrete = check_target(self._client, self._index, self._scheme).concrete
         if way.open or dry_run:
             result.found = self._count(concrete, result.cutoff)
             return result

@@ -1,0 +1,100 @@
+"""What becomes of a document after answers that no node gives when it is asked to: HTTP as it is, answers as told."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from opensearchpy import OpenSearch
+
+from searchops.core.bulk import BulkIndexer, Deletes, End, Scheme, VersionScheme, index
+from searchops.core.bulk.target import Target
+
+ATTRIBUTE = Scheme(VersionScheme.ATTRIBUTE, Deletes.TOMBSTONE, attribute="revision")
+TARGET = Target("products", "products-1", {}, True, {}, {})
+OURS_OR_THEIRS = {"status": 500, "error": {"type": "null_pointer_exception", "reason": "…"}}
+DONE = {"status": 201}
+
+
+class Node:
+    """Answers bulk requests with the items that it was given, in turn; the last ones again and again."""
+
+    def __init__(self, *answers: Sequence[dict[str, Any]]) -> None:
+        self.answers = list(answers)
+        self.paths: list[str] = []
+
+    def answer(self, path: str) -> bytes:
+        self.paths.append(path)
+        items = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return json.dumps({"errors": True, "items": [{"index": item} for item in items]}).encode()
+
+
+@pytest.fixture
+def indexer_of() -> Iterator[Callable[..., BulkIndexer]]:
+    servers: list[ThreadingHTTPServer] = []
+
+    def make(node: Node, **options: Any) -> BulkIndexer:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(node))
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        client = OpenSearch([{"host": "127.0.0.1", "port": server.server_port}])
+        return BulkIndexer(client, "products", ATTRIBUTE, **{"target": TARGET, **options})
+
+    yield make
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def _handler(node: Node) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            answer = node.answer(self.path)
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    return Handler
+
+
+@pytest.mark.parametrize("patience", [0, 60])
+def test_an_exception_that_does_not_come_again_is_not_the_documents(
+    indexer_of: Callable[..., BulkIndexer], patience: int
+) -> None:
+    node = Node([DONE, OURS_OR_THEIRS], [DONE])
+
+    written = indexer_of(node, patience_seconds=patience).write([index("a", {}, version=1), index("b", {}, version=1)])
+
+    assert (written.ends, len(node.paths)) == ([End.INDEXED, End.INDEXED], 2)
+
+
+@pytest.mark.parametrize("patience", [0, 60])
+def test_an_exception_that_comes_again_is_the_documents(indexer_of: Callable[..., BulkIndexer], patience: int) -> None:
+    node = Node([DONE, OURS_OR_THEIRS], [OURS_OR_THEIRS])
+
+    written = indexer_of(node, patience_seconds=patience).write([index("a", {}, version=1), index("b", {}, version=1)])
+
+    assert (written.ends, len(node.paths)) == ([End.INDEXED, End.REJECTED], 2)
+    assert written.rejected[0].kind == "null_pointer_exception"
+
+
+@pytest.mark.parametrize(("alias", "required"), [({}, True), (None, False)])
+def test_an_alias_has_to_be_one_at_every_write(
+    indexer_of: Callable[..., BulkIndexer], alias: dict[str, Any] | None, required: bool
+) -> None:
+    node = Node([DONE])
+    target = Target("products", "products-1" if alias is not None else "products", alias, True, {}, {})
+
+    indexer_of(node, target=target).write([index("a", {}, version=1)])
+
+    assert ("require_alias=true" in node.paths[0]) is required
