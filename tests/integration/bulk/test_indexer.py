@@ -15,6 +15,7 @@ from local.simulators.node_faults.faults import Fault, Kind
 from searchops.core.bulk import (
     BatchResult,
     Blocked,
+    BulkIndexer,
     Counts,
     End,
     IndexClosed,
@@ -29,9 +30,9 @@ from searchops.core.bulk import (
 )
 from searchops.core.bulk.indexer import Stopped
 from searchops.core.bulk.progress import Progress
-from searchops.core.errors import DataError, TransientError
 from searchops.core.bulk.scheme import SchemeDiffers
 from searchops.core.bulk.target import NoIndex, read_target
+from searchops.core.errors import DataError, TransientError
 from tests.integration.bulk.conftest import ATTRIBUTE, NONE, ONCE, REAL_DELETES, REAL_SEQUENCE, SEQUENCE, Folder, Place
 
 Documents = Callable[..., list[Operation]]

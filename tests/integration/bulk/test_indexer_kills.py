@@ -26,6 +26,7 @@ def position(path: Path) -> int:
 @pytest.mark.parametrize("seed", range(2))
 def test_a_load_that_is_killed_again_and_again_ends_as_if_it_never_was(place: Place, tmp_path: Path, seed: int) -> None:
     rng, checkpoint, deaths = random.Random(seed), tmp_path / "checkpoint.json", 0
+    place.declare(mortal.SCHEME)
     faults = {Kind.ITEM_429: 0.1, Kind.RESET_AFTER: 0.05, Kind.CUT: 0.05, Kind.SLOW: 0.2}
     place.proxy.random(seed, faults, seconds=0.1)
 

@@ -38,6 +38,11 @@ class Target:
         return self.mapping.get("_meta") or {}
 
     @property
+    def uuid(self) -> str:
+        """Another one for each index that was ever made: a name, and an alias, can come to mean another index."""
+        return str(self.settings.get("uuid", ""))
+
+    @property
     def closed(self) -> bool:
         return str(self.settings.get("verified_before_close", "false")).lower() == "true"
 
@@ -89,16 +94,11 @@ def compare_target(client: Any, index: str, scheme: Scheme) -> Target:
     """Look whether an index and a writer agree; it may be closed.
 
     :param index: the alias or name that the inventory has
-    :return: name of the concrete index
     :raises DataError: no index, several behind the alias, or one whose ``_meta`` says otherwise (SchemeMissing, SchemeDiffers)
-    :raises IndexClosed: it is closed; may be opened again
     """
     target = read_target(client, index)
     check_one_index(target, scheme)
     scheme.compare(index, target.meta)
-    if target.closed:
-        raise IndexClosed(f"index {index} ({target.concrete}) is closed: open it, or wait for whoever closed it")
-    return target
     return target
 
 
@@ -109,3 +109,6 @@ def check_target(client: Any, index: str, scheme: Scheme) -> Target:
     :raises IndexClosed: it is closed; may be opened again
     """
     target = compare_target(client, index, scheme)
+    if target.closed:
+        raise IndexClosed(f"index {index} ({target.concrete}) is closed: open it, or wait for whoever closed it")
+    return target
