@@ -18,14 +18,19 @@ if TYPE_CHECKING:
     from searchops.core.bulk.progress import Listener
     from searchops.core.bulk.redrive import Redrive
     from searchops.core.bulk.relaxed import RelaxedSettings
-    from searchops.core.bulk.runs import Ledgers
+    from searchops.core.bulk.runs import Ledgers, Run
     from searchops.core.bulk.scheme import Scheme
     from searchops.core.bulk.settle import Settler
     from searchops.core.bulk.sources import Input, Recipe, Start
+    from searchops.core.bulk.target import Target
     from searchops.core.bulk.tombstones import Tombstones
 
 PATIENCE_SECONDS = 120.0
 """For an index without ``hand_over``: how long documents are tried again before a load fails, to go on from its checkpoint."""
+REQUESTS = 32
+"""Of all tasks of a load together, under way at once at most: what four tasks send, so that more of them share it."""
+REQUESTS_OF_A_TASK = 8
+"""More than that one process does not fill."""
 MOST_RUN_NAME = 120
 """Characters: a run's name is part of the keys of objects, which have 1,024 bytes, and may be quoted to three times its length."""
 
@@ -86,15 +91,31 @@ class LoadClients(IndexClients):
             return None
         return FirehoseLane(self.client("firehose", **CLIENT), hand_over.firehose)
 
-    def check(self) -> str:
+    def check(self) -> Target:
         """What every writer does before its first write.
 
-        :return: name of the concrete index
         :raises DataError: there is no index, or one of another scheme
+        :raises IndexClosed: it is closed
         """
         from searchops.core.bulk.target import check_target
 
         return check_target(self.node, self.index.name, self.scheme)
+
+    def check_for(self, run: str) -> tuple[Target, Run]:
+        """The same for a load that has begun; a closed index is waited for by who writes.
+
+        :return: the index, and the load's ledger
+        :raises DataError: also when it is not the index that the load began with
+        """
+        from searchops.core.bulk.target import compare_target
+        from searchops.core.errors import DataError
+
+        target = compare_target(self.node, self.index.name, self.scheme)
+        ledger = self.ledgers.read(run)
+        if ledger is None:
+            raise DataError(f"index {self.index.name}, run {run}: expected a ledger, found none: was it removed by hand?")
+        ledger.check_target(target.uuid)
+        return target, ledger
 
     def plan(self, files: Sequence[str], format: str | None) -> list[Input]:
         from searchops.core.bulk.sources import Format, plan_inputs
@@ -111,17 +132,22 @@ class LoadClients(IndexClients):
 
         return open_input(self.s3, given, self.recipe)
 
-    def indexer(self, run: str, given: Input, on_progress: Listener, progress_seconds: float) -> BulkIndexer:
+    def indexer(self, target: Target, ledger: Run, given: Input, on_progress: Listener, progress_seconds: float) -> BulkIndexer:
+        """
+        :param target, ledger: as `check_for` has found them
+        """
         from searchops.core.bulk.indexer import BulkIndexer
         from searchops.core.bulk.lanes import HandOverLanes
         from searchops.core.bulk.stores import RejectedObjects
 
         index, hand_over = self.index, self.index.hand_over
-        place: dict[str, Any] = {"index": index.name, "run": run, "input": given.name}
+        place: dict[str, Any] = {"index": index.name, "run": ledger.run, "input": given.name}
         return BulkIndexer(
             self.node,
             index.name,
             self.scheme,
+            target=target,
+            concurrency=(1, min(REQUESTS_OF_A_TASK, max(1, REQUESTS // ledger.tasks))),
             patience_seconds=hand_over.patience.total_seconds() if hand_over else PATIENCE_SECONDS,
             hand_over=HandOverLanes(self.s3, index.bucket, firehose=self.lane, **place) if hand_over else None,
             rejected=RejectedObjects(self.s3, index.bucket, **place),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from searchops.core.bulk.runs import Run
     from searchops.core.bulk.settle import Settlement
     from searchops.core.bulk.sources import Input
+    from searchops.core.bulk.target import Target
     from searchops.core.bulk.tombstones import Sweep
 
 PROGRESS_SECONDS = 5.0
@@ -112,12 +113,14 @@ class OpenSearchBulkLoadPlanOperator(IndexOperator):
             if tasks > MOST_TASKS:
                 raise DataError(f"tasks: expected 1 to {MOST_TASKS}, found {tasks}")
             inputs = self.clients.plan(as_list(self.files), self.data_format or None)
-            concrete = self.clients.check()
+            target = self.clients.check()
             run, load = self.run_of(context), is_false(self.only_plan)
+            shares = share_out(inputs, tasks)
             if load:
-                self.clients.ledgers.open(run, {given.name: given.where for given in inputs}, time.time())
-            self._tell(context, inputs, concrete, run if load else None)
-        return [[given.to_dict() for given in share] for share in share_out(inputs, tasks)] if load else []
+                sources = {given.name: given.where for given in inputs}
+                self.clients.ledgers.open(run, sources, time.time(), target_uuid=target.uuid, tasks=len(shares))
+            self._tell(context, inputs, target.concrete, run if load else None)
+        return [[given.to_dict() for given in share] for share in shares] if load else []
 
     def _tell(self, context: Context, inputs: Sequence[Input], concrete: str, run: str | None) -> None:
         size = sum(given.bytes for given in inputs)
@@ -175,7 +178,7 @@ class OpenSearchBulkLoadOperator(IndexOperator):
 
     :param inputs: inputs as the plan returns them
     :return: the counts of each input, by its name
-    :raises DataError: an input is damaged or has changed, or the index takes no such writes
+    :raises DataError: an input is damaged or has changed, the index is not the one that the load began with, or takes no such writes
     :raises TransientError: not now; the next try goes on from the checkpoint
     """
 
@@ -191,13 +194,13 @@ class OpenSearchBulkLoadOperator(IndexOperator):
         inputs = [Input.from_dict(given) for given in self.inputs]
         store: Any = context["task_state_store"]
         with self.reporting(context):
-            self.clients.check()
-            counts = self._load_all(context, store, inputs)
+            target, ledger = self.clients.check_for(self.run_of(context))
+            counts = self._load_all(store, inputs, target, ledger)
             for given in inputs:
                 TaskStateCheckpoints(store, given).delete()
         return {name: found.to_dict() for name, found in counts.items()}
 
-    def _load_all(self, context: Context, store: Any, inputs: Sequence[Input]) -> dict[str, Counts]:
+    def _load_all(self, store: Any, inputs: Sequence[Input], target: Target, ledger: Run) -> dict[str, Counts]:
         """A bad input holds up none of the others."""
         from searchops.core.bulk.sources import BadInput
 
@@ -205,7 +208,7 @@ class OpenSearchBulkLoadOperator(IndexOperator):
         bad: list[BadInput] = []
         for given in inputs:
             try:
-                counts[given.name] = self._load(context, store, given)
+                counts[given.name] = self._load(store, given, target, ledger)
             except BadInput as error:
                 self.log.error("%s", error)
                 bad.append(error)
@@ -214,10 +217,10 @@ class OpenSearchBulkLoadOperator(IndexOperator):
             raise BadInput(f"{bad[0]}{others}", reason=bad[0].reason) from bad[0]
         return counts
 
-    def _load(self, context: Context, store: Any, given: Input) -> Counts:
-        checkpoints, run = TaskStateCheckpoints(store, given), self.run_of(context)
+    def _load(self, store: Any, given: Input, target: Target, ledger: Run) -> Counts:
+        checkpoints = TaskStateCheckpoints(store, given)
         if (kept := checkpoints.load()) is None:
-            self.clients.forget_rejected(run, given)
+            self.clients.forget_rejected(ledger.run, given)
         self.log.info("%s: %s", given.where, "from its beginning" if kept is None else f"from the checkpoint {kept.decode()}")
 
         def tell(progress: Progress) -> None:
@@ -226,10 +229,13 @@ class OpenSearchBulkLoadOperator(IndexOperator):
             with suppress(Exception):  # for people only; a load does not fail for it
                 store.set("progress", {"input": given.where, "line": line, **progress.counts.to_dict()})
 
-        self._indexer = self.clients.indexer(run, given, tell, PROGRESS_SECONDS)
+        self._indexer = self.clients.indexer(target, ledger, given, tell, PROGRESS_SECONDS)
         source = self.clients.source(given)
         counts = self._indexer.run(
-            lambda start: self._until_killed(source(start)), checkpoints=checkpoints, input=given.name, expected=given.documents
+            lambda start: self._until_killed(source(start)),
+            checkpoints=checkpoints,
+            input=f"{given.name} into {target.uuid}",
+            expected=given.documents,
         )
         self.log.info("%s: done: %s", given.where, counts.to_dict())
         return counts
@@ -256,6 +262,7 @@ class OpenSearchBulkLoadFinishOperator(IndexOperator):
     :param max_rejected: fail when more documents were rejected; empty: any number will do (templated)
     :return: run, state of the ledger, counts
     :raises Unbalanced: an input has not come to its end, or its ends do not add up
+    :raises DataError: the index is not the one that the load began with: the ledger stays open then
     :raises DataError: more documents were rejected; the ledger is closed all the same
     """
 
@@ -270,8 +277,10 @@ class OpenSearchBulkLoadFinishOperator(IndexOperator):
         from searchops.core.bulk.model import Counts
 
         with self.reporting(context):
+            run = self.run_of(context)
+            self.clients.check_for(run)  # it may have become another one since the last write
             counts = {name: Counts.from_dict(part) for task in self.loaded for name, part in task.items()}
-            ended = self.clients.ledgers.close(self.run_of(context), counts, time.time())
+            ended = self.clients.ledgers.close(run, counts, time.time())
             result = {"run": ended.run, "state": ended.state.value, "counts": ended.counts.to_dict()}
             ti: Any = context["ti"]
             ti.xcom_push(key="return_value", value=result)  # the books are closed, whatever comes of the rejected documents
@@ -368,7 +377,7 @@ class OpenSearchSettleOperator(IndexOperator):
     :param older_than: only what was handed over so long ago, e.g. 1h; empty: of any age (templated)
     :param only_plan: look only: nothing is sent, proved or swept; only what is clearly false acts (templated)
     :return: settled, redrive (its groups by kind, with remedies), sweep; also of a failed task
-    :raises DataError: documents were handed over and are nowhere; or the index refused some; or a load is open for more than a week
+    :raises DataError: the index has another scheme; or documents were handed over and are nowhere; or the index refused some; or a load is open for more than a week
     :raises TransientError: the cluster pushed back
     """
 
@@ -392,6 +401,7 @@ class OpenSearchSettleOperator(IndexOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         with self.reporting(context):
             act = is_false(self.only_plan)
+            self.clients.check()
             settled = self.clients.settler().settle() if act else None
             outcome = self._redrive(act, settled)
             if act and outcome is not None and outcome.removed:

@@ -25,7 +25,7 @@ class OpenSearchLoadSettledSensor(BaseSensorOperator):
 
     :param index: a written index of the inventory, as JSON
     :param run: of the load, as its task ``finish`` returns it (templated)
-    :raises DataError: there is no such load, or documents of it were handed over and are nowhere to be found
+    :raises DataError: there is no such load, the index has another scheme, or documents of it were handed over and are nowhere to be found
     """
 
     template_fields: Sequence[str] = ("run",)
@@ -63,6 +63,7 @@ class OpenSearchLoadSettledSensor(BaseSensorOperator):
             if ledger.state is State.OPEN:
                 self.log.info("Load %s is not at its end yet", self.run)
                 return False
+            self.clients.check()
             settlement = self.clients.settler().settle(self.run)
             if problem := settlement.problem():
                 raise problem

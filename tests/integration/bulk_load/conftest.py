@@ -78,13 +78,16 @@ class Loads:
             "tombstone_days": 8 if scheme.deletes is Deletes.TOMBSTONE else None,
             "hand_over": hand_over,
         }
+        self.create_index()
+
+    def create_index(self) -> None:
         properties = {"id": {"type": "keyword"}, "n": {"type": "integer"}, **PROPERTIES}
         body = {
             "settings": {"number_of_shards": 1, "number_of_replicas": 1, "refresh_interval": "1s"},
-            "mappings": {"properties": properties, "_meta": {"searchops": {"scheme": scheme.to_meta()}}},
+            "mappings": {"properties": properties, "_meta": {"searchops": {"scheme": self.scheme.to_meta()}}},
             "aliases": {self.name: {}},
         }
-        node.indices.create(index=self.concrete, body=body)
+        self.node.indices.create(index=self.concrete, body=body)
 
     def put(self, key: str, body: bytes) -> str:
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)

@@ -17,6 +17,7 @@ from local.simulators.node_faults.faults import Fault, Kind
 from searchops.core.bulk.ledger import Unbalanced
 from searchops.core.bulk.runs import State
 from searchops.core.bulk.scheme import Deletes, SchemeDiffers, VersionScheme
+from searchops.core.bulk.sources import Input
 from searchops.core.bulk.stores import read_rejected
 from searchops.core.errors import DataError, TransientError
 from searchops.operators.bulk import OpenSearchBulkLoadOperator
@@ -145,6 +146,61 @@ def test_a_try_goes_on_where_the_last_one_failed_and_nothing_counts_twice(
     assert loads.checkpoint() is None
     loads.node.indices.refresh(index=loads.concrete)
     assert loads.node.count(index=loads.concrete)["count"] == 9000
+
+
+def rebuild(loads: Loads) -> None:
+    loads.node.indices.delete(index=loads.concrete)
+    loads.create_index()
+
+
+def test_a_load_does_not_go_on_in_an_index_that_was_made_anew(
+    make_loads: MakeLoads, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = make_loads(deletes=Deletes.IMMEDIATE)
+    monkeypatch.setattr("searchops.hooks.load.PATIENCE_SECONDS", 0.0)
+    uri = loads.put("a.ndjson", lines(9000, filler=1500))
+    (share,) = loads.plan([uri])
+    proxy.order(Fault(Kind.STATUS_503, times=None, after=2))
+    with pytest.raises(TransientError):
+        loads.load(share)
+    proxy.clear()
+    rebuild(loads)
+
+    for again in (lambda: loads.load(share, try_number=2), lambda: loads.plan([uri])):
+        with pytest.raises(DataError, match=r"found another one of that name.*start a new run"):
+            again()
+
+    assert loads.held() == {}
+    (ledger,) = loads.keys("ledger/")
+    loads.s3.delete_object(Bucket=loads.bucket, Key=ledger)
+    loads.plan([uri])
+    with pytest.raises(DataError, match="the source, or the index, has changed"):  # the checkpoint says it too
+        loads.load(share, try_number=2)
+
+
+def test_a_load_whose_index_was_made_anew_behind_a_share_is_not_closed(loads: Loads) -> None:
+    uris = [loads.put(f"{name}.ndjson", lines(10, 10 * number)) for number, name in enumerate("ab")]
+    shares = loads.plan(uris, tasks="2")
+    loaded = [loads.load(share, number) for number, share in enumerate(shares)]
+    rebuild(loads)
+
+    with pytest.raises(DataError, match=r"found another one of that name.*start a new run"):
+        loads.finish(loaded)
+
+    assert loads.ledger().state is State.OPEN
+
+
+def test_many_tasks_of_a_load_send_no_more_at_once_than_four(loads: Loads) -> None:
+    def ceilings(files: int) -> int:
+        uris = [loads.put(f"in/{number}.ndjson", lines(1, number)) for number in range(files)]
+        shares = loads.plan(uris, tasks="32")
+        assert len(shares) == files
+        target, ledger = loads.clients.check_for(loads.ledger().run)
+        given = Input.from_dict(shares[0][0])
+        with loads.clients.indexer(target, ledger, given, lambda progress: None, 5.0) as indexer:
+            return indexer.concurrency[1]
+
+    assert [ceilings(files) for files in (1, 4, 5, 32)] == [8, 8, 6, 1]
 
 
 def test_a_task_that_is_told_to_stop_writes_its_checkpoint_and_the_next_try_goes_on(loads: Loads) -> None:

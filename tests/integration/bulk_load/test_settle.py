@@ -14,6 +14,7 @@ from local.simulators.node_faults.faults import Fault, Kind
 from searchops.core.bulk.landing import LANDING_INDEX, install_landing
 from searchops.core.bulk.places import firehose_failed_prefix
 from searchops.core.bulk.runs import State
+from searchops.core.bulk.scheme import SchemeDiffers
 from searchops.core.errors import DataError, TransientError
 from tests.conftest import aws_client
 from tests.integration.bulk_load.conftest import Loads, MakeLoads
@@ -126,6 +127,19 @@ def test_only_what_is_chosen_is_sent(handed_over: tuple[Loads, str]) -> None:
     with pytest.raises(DataError, match="older_than: expected a duration"):
         loads.settle(older_than="soon")
     assert len(loads.held()) == 50
+
+
+def test_nothing_is_sent_or_proved_where_the_index_has_another_scheme(handed_over: tuple[Loads, str]) -> None:
+    loads, run = handed_over
+    other = {"searchops": {"scheme": {"version": "once", "deletes": "never"}}}
+    loads.node.indices.put_mapping(index=loads.concrete, body={"_meta": other})
+
+    for look in (loads.settle, lambda: loads.settle(only_plan=True), lambda: loads.settled(run)):
+        with pytest.raises(SchemeDiffers):
+            look()
+
+    assert len(loads.held()) == 50
+    assert len(loads.keys("spool/")) == 1
 
 
 def test_it_is_quick_where_nothing_is_there(loads: Loads) -> None:

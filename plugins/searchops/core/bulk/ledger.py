@@ -74,7 +74,8 @@ class Checkpoint:
             raise DataError(f"checkpoint of {input}: expected one that searchops wrote, found {data[:80]!r}") from error
         if found.input != input:
             raise DataError(
-                f"checkpoint of {input}: expected this input, found {found.input}: the source has changed since; start a new run"
+                f"checkpoint of {input}: expected this input, found {found.input}: the source, or the index, has changed since; "
+                "start a new run"
             )
         return found
 

@@ -48,6 +48,10 @@ class Run:
     began_at: float
     changed_at: float
     inputs: Mapping[str, Input]
+    target_uuid: str = ""
+    """Of the index that the run was planned for; "" where nobody has said it."""
+    tasks: int = 1
+    """So many load at once."""
 
     @property
     def counts(self) -> Counts:
@@ -56,6 +60,18 @@ class Run:
             total.add(part.counts)
         return total
 
+    def check_target(self, uuid: str) -> None:
+        """
+        :param uuid: of the index that a write would go to now
+        :raises DataError: it is not the one that the run was planned for: what the run has written is not in it
+        """
+        if self.target_uuid and uuid != self.target_uuid:
+            raise DataError(
+                f"index {self.index}, run {self.run}: expected the index that the load began with ({self.target_uuid}), found another "
+                f"one of that name ({uuid}): it was made anew, or the alias was moved. It lacks what the load wrote into the other: "
+                "start a new run"
+            )
+
     def to_json(self) -> bytes:
         inputs = {
             name: {"source": part.source, "counts": part.counts.to_dict(), "complete": part.complete}
@@ -63,7 +79,8 @@ class Run:
         }
         head = {"format": _FORMAT, "index": self.index, "run": self.run, "state": self.state.value}
         times = {"began_at": self.began_at, "changed_at": self.changed_at}
-        return json.dumps({**head, **times, "counts": self.counts.to_dict(), "inputs": inputs}, indent=1).encode()
+        planned = {"target_uuid": self.target_uuid, "tasks": self.tasks}
+        return json.dumps({**head, **times, **planned, "counts": self.counts.to_dict(), "inputs": inputs}, indent=1).encode()
 
     @classmethod
     def from_json(cls, content: bytes) -> Self:
@@ -83,6 +100,8 @@ class Run:
                 float(values["began_at"]),
                 float(values["changed_at"]),
                 inputs,
+                str(values.get("target_uuid", "")),
+                int(values.get("tasks", 1)),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"expected a ledger that searchops wrote, found {content[:80]!r}", reason=str(error)) from error
@@ -100,15 +119,18 @@ class Ledgers:
         content = self._bucket.get(places.ledger_key(self._index, run))
         return Run.from_json(content) if content is not None else None
 
-    def open(self, run: str, sources: Mapping[str, str], now: float) -> Run:
+    def open(self, run: str, sources: Mapping[str, str], now: float, *, target_uuid: str = "", tasks: int = 1) -> Run:
         """Begin a run, or take up one that was begun: it keeps the time at which it began and what its inputs had come to.
 
         :param sources: of each input, by its name
         """
         before = self.read(run)
+        if before is not None:
+            before.check_target(target_uuid)
         known = before.inputs if before else {}
         inputs = {name: known.get(name, Input(source)) for name, source in sources.items()}
-        return self._write(Run(self._index, run, State.OPEN, before.began_at if before else now, now, inputs))
+        began_at = before.began_at if before else now
+        return self._write(Run(self._index, run, State.OPEN, began_at, now, inputs, target_uuid, tasks))
 
     def close(self, run: str, counts: Mapping[str, Counts], now: float) -> Run:
         """Write the books of all inputs.
@@ -126,7 +148,7 @@ class Ledgers:
         for part in counts.values():
             check(part)
         inputs = {name: Input(part.source, counts[name], complete=True) for name, part in before.inputs.items()}
-        ended = self._write(Run(self._index, run, State.CLOSED, before.began_at, now, inputs))
+        ended = self._write(replace(before, state=State.CLOSED, changed_at=now, inputs=inputs))
         # Looked at behind the write: a settling that has proved all of it found the run open, and will not come back to it.
         left = next(self._bucket.list(places.manifests_prefix(self._index, run)), None)
         return ended if left is not None else self._write(replace(ended, state=State.SETTLED))
@@ -139,7 +161,7 @@ class Ledgers:
         before = self.read(run)
         if before is None or before.state is not State.CLOSED:
             return before
-        return self._write(Run(self._index, run, State.SETTLED, before.began_at, now, before.inputs))
+        return self._write(replace(before, state=State.SETTLED, changed_at=now))
 
     def all(self) -> Iterator[Run]:
         """Every run that is known, in the order of their names."""

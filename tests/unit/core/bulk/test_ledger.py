@@ -167,7 +167,7 @@ def test_what_is_no_checkpoint_of_ours_is_refused(data: bytes) -> None:
 
 
 def test_a_checkpoint_of_another_input_is_refused() -> None:
-    with pytest.raises(DataError, match="expected this input, found old: the source has changed since; start a new run"):
+    with pytest.raises(DataError, match="expected this input, found old: the source, or the index, has changed since; start a new run"):
         Checkpoint.from_json(Checkpoint("old").to_json(), "new")
 
 

@@ -101,6 +101,22 @@ def test_a_run_that_is_taken_up_again_keeps_its_beginning_and_its_books(ledgers:
     assert (again.state, again.began_at, again.counts.accepted, set(again.inputs)) == (State.OPEN, 1.0, 4, {"a", "b", "c"})
 
 
+def test_a_run_is_taken_up_again_for_the_same_index_only(ledgers: Ledgers) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0, target_uuid="one", tasks=2)
+    ledgers.open(RUN, SOURCES, now=2.0, target_uuid="one", tasks=2)
+    ledgers.close(RUN, balanced(), now=3.0)
+    kept = ledgers.read(RUN)
+    assert kept is not None
+    assert (kept.target_uuid, kept.tasks) == ("one", 2)
+
+    with pytest.raises(
+        DataError, match=r"expected the index that the load began with \(one\), found another.*\(other\).*start a new run"
+    ):
+        ledgers.open(RUN, SOURCES, now=4.0, target_uuid="other")
+
+    assert ledgers.read(RUN) == kept
+
+
 def test_a_ledger_that_was_removed_is_told(ledgers: Ledgers) -> None:
     with pytest.raises(DataError, match="expected a ledger, found none"):
         ledgers.close(RUN, balanced(), now=2.0)
