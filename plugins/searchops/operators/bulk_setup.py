@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from searchops.core.bulk.stream import HandOverStream
 
+STREAM_RETRIES = 5
+"""With a first wait of 30 s about 12 minutes: a new stream is ACTIVE after one, a new role known everywhere a little sooner."""
+
 
 class IndexSetUpOperator(BaseOperator):
     """A task on one index that is written; what it has to say is kept in ``reports/``.
@@ -194,14 +197,18 @@ class OpenSearchAliasFilterOperator(IndexSetUpOperator):
 
 
 class FirehoseHandOverStreamOperator(IndexSetUpOperator):
-    """Make or correct the Firehose stream that an index's hand-overs take, with its role, and wait until it is ACTIVE.
+    """Make or correct the Firehose stream that an index's hand-overs take, with its role.
 
-    A new stream holds a worker for about a minute, once. A domain with fine-grained access control has to know the role as well: the
-    return value names it.
+    A new stream is not ACTIVE for about a minute: the try that made it fails as transient, and a later one finds it. A domain with
+    fine-grained access control has to know the role as well: the return value names it.
 
     :return: also stream, role
     :raises DataError: there is a stream of that name that can not be made into this one, or the domain is in a VPC and there is none
+    :raises TransientError: it is not ACTIVE yet
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"retries": STREAM_RETRIES, **kwargs})
 
     def look(self) -> tuple[Sequence[str], dict[str, Any]]:
         stream = self.stream()

@@ -23,9 +23,10 @@ from opensearchpy import OpenSearch
 
 from local.aws import REGION, VARIABLES_TO_UNSET
 from local.cloud import Cloud
+from local.demo.functions import wait_until
 from searchops.core.bulk.scheme import PROPERTIES
 from searchops.core.bulk.scheme_setup import Contradicted
-from searchops.core.errors import DataError
+from searchops.core.errors import DataError, TransientError
 from searchops.core.report import ReportStore
 from searchops.inventory import project_root
 from tests.conftest import aws_client
@@ -53,6 +54,10 @@ class Company:
 
     def client(self, service: str) -> Any:
         return aws_client(self.cloud, service)
+
+    def stream_status(self, name: str) -> str:
+        described = self.client("firehose").describe_delivery_stream(DeliveryStreamName=f"{name}-overflow")
+        return str(described["DeliveryStreamDescription"]["DeliveryStreamStatus"])
 
     def enter(self, name: str, **fields: Any) -> None:
         entry = {
@@ -84,7 +89,6 @@ class Company:
 
 @pytest.fixture
 def company(bulk_cloud: Cloud, bare_node: OpenSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Company]:
-    monkeypatch.setattr("searchops.core.bulk.stream.POLL_SECONDS", 0.05)
     # Every task makes its clients anew, as its process would; reading the service models anew takes most of that.
     monkeypatch.setattr(botocore.session, "create_loader", _loader)
     # The domain's API is moto's here: the package simulator is not part of this cloud.
@@ -111,15 +115,20 @@ def test_a_dry_run_says_what_is_missing_a_run_makes_it_and_the_next_finds_nothin
     assert [result["made"] for result in shown.values()] == [False] * 4
     assert shown["scheme"]["checked"] == "1 of 1 documents: revision is a whole number and equal to _version"
 
+    with pytest.raises(TransientError, match="expected it to be ACTIVE, it is CREATING"):
+        company.run(name, "stream")
+    wait_until(lambda: company.stream_status(name) == "ACTIVE", "the stream is ACTIVE")
     done = {step: company.run(name, step) for step in STEPS}
+    assert done.pop("stream")["changes"] == []
+    shown.pop("stream")
     assert {step: result["changes"] for step, result in done.items()} == {
         step: result["changes"] for step, result in shown.items()
     }
     assert all(result["made"] for result in done.values())
     assert len(done["landing_index"]["proved"]) == 4
-    assert done["stream"]["role"].endswith(f":role/searchops-{REGION}-{name}-overflow")
 
     again = {step: company.run(name, step) for step in STEPS}
+    assert again["stream"]["role"].endswith(f":role/searchops-{REGION}-{name}-overflow")
     assert [result["changes"] for result in again.values()] == [[]] * 4
     assert json.loads(json.dumps(again)) == again
 

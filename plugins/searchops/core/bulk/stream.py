@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,11 +22,11 @@ RETRY_SECONDS = 7200
 """How long Firehose tries before a document goes to S3: the most it takes (API reference, RetryOptions)."""
 POLICY_NAME = "searchops-hand-over"
 MAX_ROLE_NAME = 64
-WAIT_SECONDS = 300.0
-POLL_SECONDS = 2.0
 LOG_STREAMS = {"destination": "DestinationDelivery", "backup": "BackupDelivery"}
 """As the console names them."""
 _DESTINATION = "AmazonopensearchserviceDestination"
+_WRITTEN = ("_bulk", LANDING_INDEX, f"{LANDING_INDEX}/_bulk", f"{LANDING_INDEX}/_doc/*")
+"""Where a stream without rotation writes: documents, and nothing of another index's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +76,17 @@ class Stream:
         return f"/aws/kinesisfirehose/{self.name}"
 
 
-def trust_statement() -> dict[str, Any]:
-    return {"Effect": "Allow", "Principal": {"Service": "firehose.amazonaws.com"}, "Action": "sts:AssumeRole"}
+def trust_statement(account: str) -> dict[str, Any]:
+    """
+    :param account: of the stream. Firehose gives it as the external id (CloudFormation user guide, the examples of
+        AWS::KinesisFirehose::DeliveryStream), so that nobody's stream in another account works as this role
+    """
+    return {
+        "Effect": "Allow",
+        "Principal": {"Service": "firehose.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"sts:ExternalId": account}},
+    }
 
 
 def is_trusted(document: Mapping[str, Any]) -> bool:
@@ -92,7 +100,11 @@ def is_trusted(document: Mapping[str, Any]) -> bool:
 
 
 def policy_document(stream: Stream) -> dict[str, Any]:
-    """What the role may do: write its own failures, write the domain, and look at what Firehose looks at there."""
+    """What the role may do: write its own failures, send bulk requests to the domain, and look at what Firehose looks at there.
+
+    The guide gives POST and PUT on the whole domain, which would include its settings, ``_delete_by_query`` and ``_close``. Bulk
+    requests may still name any index: to keep them to ours takes fine-grained access control.
+    """
     domain, bucket = stream.domain_arn, stream.bucket_arn
     prefix = firehose_failed_prefix(stream.index)
     looked_at = ("_all/_settings", "_cluster/stats", f"{LANDING_INDEX}*/_mapping/*", "_nodes", "_nodes/stats", "_nodes/*/stats")
@@ -102,11 +114,8 @@ def policy_document(stream: Stream) -> dict[str, Any]:
         "Statement": [
             _allow("KeepFailures", ("s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"), [f"{bucket}/{prefix}*"]),
             _allow("FindBucket", ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"), [bucket]),
-            _allow(
-                "WriteDomain",
-                ("es:DescribeDomain", "es:DescribeDomainConfig", "es:DescribeDomains", "es:ESHttpPost", "es:ESHttpPut"),
-                [domain, f"{domain}/*"],
-            ),
+            _allow("FindDomain", ("es:DescribeDomain", "es:DescribeDomainConfig", "es:DescribeDomains"), [domain, f"{domain}/*"]),
+            _allow("WriteDomain", ("es:ESHttpPost", "es:ESHttpPut"), [f"{domain}/{place}" for place in _WRITTEN]),
             _allow(
                 "LookAtDomain",
                 ("es:ESHttpGet",),
@@ -214,12 +223,10 @@ class HandOverStream:
         iam: Any,
         logs: Any,
         in_vpc: bool = False,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.stream = stream
         self._firehose, self._iam, self._logs = firehose, iam, logs
         self._in_vpc = in_vpc
-        self._sleep = sleep
 
     def plan(self) -> tuple[str, ...]:
         """What is missing, in words. Changes nothing.
@@ -245,10 +252,11 @@ class HandOverStream:
         return tuple(changes)
 
     def install(self) -> tuple[str, ...]:
-        """Make what is missing and wait until the stream is ACTIVE. Safe to repeat.
+        """Make what is missing, and look once whether the stream is ACTIVE. Safe to repeat.
 
         :return: what was missing
-        :raises TransientError: not ready yet, or IAM has not told Firehose of a new role yet
+        :raises TransientError: it is not ACTIVE yet, which takes a new stream about a minute, or IAM has not told Firehose of a new
+            role yet: to be called again
         """
         changes = self.plan()
         role_arn = self._install_role()
@@ -258,7 +266,7 @@ class HandOverStream:
             self._create(role_arn)
         elif drift := self._drift(described, role_arn):
             self._update(described, role_arn, drift)
-        self._wait()
+        self._require_active()
         if left := self.plan():
             raise TransientError(f"stream {self.stream.name}: changed by somebody else meanwhile: {'; '.join(left)}")
         return changes
@@ -282,12 +290,13 @@ class HandOverStream:
         """Policies of other names are left alone."""
         name, role = self.stream.role_name, self._role()
         if role is None:
-            trust = {"Version": "2012-10-17", "Statement": [trust_statement()]}
+            trust = {"Version": "2012-10-17", "Statement": [trust_statement(self.stream.account)]}
             description = f"searchops: what the Firehose stream {self.stream.name} may do"
             made = {"RoleName": name, "AssumeRolePolicyDocument": json.dumps(trust), "Description": description}
             role = self._ask(lambda: self._iam.create_role(**made)["Role"])
         elif not is_trusted(document := role["AssumeRolePolicyDocument"]):
-            trust = {**document, "Statement": [*_listed(document.get("Statement")), trust_statement()]}
+            ours = trust_statement(self.stream.account)
+            trust = {**document, "Statement": [*_listed(document.get("Statement")), ours]}
             self._ask(lambda: self._iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust)))
         wanted = policy_document(self.stream)
         if self._policy() != wanted:
@@ -379,14 +388,11 @@ class HandOverStream:
         }
         self._ask(lambda: self._firehose.update_destination(**given))
 
-    def _wait(self) -> None:
-        """A new stream takes up to a minute."""
-        for _ in range(int(WAIT_SECONDS / POLL_SECONDS)):
-            described = self._describe()
-            if described and described["DeliveryStreamStatus"] == "ACTIVE":
-                return
-            self._sleep(POLL_SECONDS)
-        raise TransientError(f"stream {self.stream.name}: not ACTIVE after {WAIT_SECONDS:.0f} s: try again")
+    def _require_active(self) -> None:
+        described = self._describe()
+        status = described["DeliveryStreamStatus"] if described else "not to be seen"
+        if status != "ACTIVE":
+            raise TransientError(f"stream {self.stream.name}: expected it to be ACTIVE, it is {status}: look again in a minute")
 
     def _ask(self, call: Callable[[], Any]) -> Any:
         try:

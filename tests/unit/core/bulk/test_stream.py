@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from searchops.core.bulk.stream import Stream, destination, differences, is_trus
 
 DOMAIN = "arn:aws:es:ap-northeast-1:123456789012:domain/products-search"
 STREAM = Stream("products-overflow", "products", DOMAIN, "example-bucket", buffer_mib=7, buffer_seconds=90)
+TRUST = trust_statement("123456789012")
 ROLE = "arn:aws:iam::123456789012:role/searchops-ap-northeast-1-products-overflow"
 
 
@@ -39,6 +41,35 @@ def test_the_role_reaches_one_domain_and_names_each_action() -> None:
     assert all(resource == DOMAIN or resource.startswith(f"{DOMAIN}/") for resource in resources)
     assert "*" not in resources
     assert f"{DOMAIN}/*" not in statements()["LookAtDomain"]["Resource"]
+
+
+@pytest.mark.parametrize(
+    ("path", "written"),
+    [
+        ("_bulk", True),
+        ("searchops-overflow/_bulk", True),
+        ("searchops-overflow/_delete_by_query", False),
+        ("searchops-overflow/_settings", False),
+        ("products/_bulk", False),
+        ("products/_delete_by_query", False),
+        ("products/_close", False),
+        ("_cluster/settings", False),
+        ("_plugins/_security/api/roles/all", False),
+    ],
+)
+def test_the_role_may_send_documents_to_the_domain_and_change_nothing_else(path: str, written: bool) -> None:
+    writing = [
+        resource
+        for statement in statements().values()
+        if {"es:ESHttpPost", "es:ESHttpPut"} & set(statement["Action"])
+        for resource in statement["Resource"]
+    ]
+
+    assert any(fnmatchcase(f"{DOMAIN}/{path}", resource) for resource in writing) is written
+
+
+def test_only_a_stream_of_the_same_account_may_work_as_the_role() -> None:
+    assert TRUST["Condition"] == {"StringEquals": {"sts:ExternalId": "123456789012"}}
 
 
 def test_the_role_logs_into_the_group_of_its_stream() -> None:
@@ -105,13 +136,13 @@ def test_what_somebody_has_added_is_no_difference_and_what_is_other_is() -> None
 @pytest.mark.parametrize(
     ("statement", "trusted"),
     [
-        (trust_statement(), True),
-        ({**trust_statement(), "Principal": {"Service": ["ec2.amazonaws.com", "firehose.amazonaws.com"]}}, True),
-        ({**trust_statement(), "Condition": {"StringEquals": {"sts:ExternalId": "123456789012"}}}, True),
-        ({**trust_statement(), "Effect": "Deny"}, False),
-        ({**trust_statement(), "Principal": {"AWS": "arn:aws:iam::123456789012:root"}}, False),
-        ({**trust_statement(), "Principal": "*"}, False),
-        ({**trust_statement(), "Action": "sts:TagSession"}, False),
+        (TRUST, True),
+        ({**TRUST, "Principal": {"Service": ["ec2.amazonaws.com", "firehose.amazonaws.com"]}}, True),
+        ({**TRUST, "Condition": {"StringEquals": {"aws:SourceAccount": "123456789012"}}}, True),
+        ({**TRUST, "Effect": "Deny"}, False),
+        ({**TRUST, "Principal": {"AWS": "arn:aws:iam::123456789012:root"}}, False),
+        ({**TRUST, "Principal": "*"}, False),
+        ({**TRUST, "Action": "sts:TagSession"}, False),
     ],
 )
 def test_a_role_that_firehose_may_work_as_is_known_in_every_spelling(statement: dict[str, Any], trusted: bool) -> None:
