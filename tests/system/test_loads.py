@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,8 @@ from tests.system.conftest import FirstNight, SecondNight
 from tests.system.stories import PATIENCE_SECONDS, run_dag
 
 DOCUMENTS = 15_000
+SECRET = "secret-7"
+"""Stands in documents that are rejected."""
 LOAD, SETTLE = f"bulk_load_{CATALOG}", f"hand_over_settle_{CATALOG}"
 FULL_LOAD = f"full_load_{ALIAS}"
 Row = Mapping[str, Any]
@@ -70,6 +74,10 @@ def test_a_load_whose_worker_was_killed_goes_on_and_its_books_add_up(company: Co
     assert counts["rejected"] == counts["superseded"] == 0
     instances = company.airflow.task_instances(LOAD, killed.load.run_id)
     assert [task["try_number"] for task in instances if task["task_id"] == "bulk_load.load"] == [2]
+    second = company.airflow.log(LOAD, killed.load.run_id, "bulk_load.load", try_number=2, map_index=0)
+    begun = re.search(r'from the checkpoint .*?"position": ?(\d+)', second.replace("\\", ""))
+    assert begun is not None, second
+    assert 0 < int(begun[1]) < DOCUMENTS
 
 
 def test_every_document_is_in_the_index_once_it_is_settled(company: Company, killed: Killed) -> None:
@@ -92,10 +100,25 @@ def test_nobody_is_told_of_a_load_that_came_to_its_end(company: Company, killed:
     assert company.told_now(killed.load.run_id) == []
 
 
-def test_no_log_of_a_load_holds_a_document(company: Company, killed: Killed) -> None:
-    logs = company.airflow.log(LOAD, killed.load.run_id, "bulk_load.load", try_number=2, map_index=0)
-    assert f"{DOCUMENTS:,} documents" in logs
-    assert killed.rows[0]["text"] not in logs
+def test_of_a_document_that_was_rejected_no_log_report_xcom_or_message_tells(company: Company, killed: Killed) -> None:
+    """OpenSearch's reason quotes the value; the object in the bucket alone has it."""
+    rows: list[Row] = [
+        {"pk": "a", "sk": "entry", "revision": SECRET, "text": SECRET},
+        {"pk": "b", "sk": "entry", "revision": 1, "text": {"no": SECRET}},
+    ]
+    run = run_dag(company, LOAD, files=[upload(company, CATALOG, "bad.ndjson", rows)])
+    assert run.state == "failed"
+
+    kept = objects(company, f"rejected/{CATALOG}/")
+    assert SECRET in gzip.decompress(b"".join(kept)).decode()
+    logs = [
+        company.airflow.log(LOAD, run.run_id, "bulk_load.load", try_number=1, map_index=0),
+        company.airflow.log(LOAD, run.run_id, "bulk_load.finish", try_number=1),
+    ]
+    reports = b"".join(objects(company, f"reports/{LOAD}/")).decode()
+    told = [*logs, reports, str(run.xcom("bulk_load.finish")), str(company.told(run.run_id))]
+    assert "documents were rejected" in reports
+    assert not any(SECRET in text or killed.rows[0]["text"] in text for text in told)
 
 
 def test_a_full_load_is_followed_by_the_dictionaries_of_its_domain(
@@ -118,6 +141,11 @@ def upload(company: Company, index: str, name: str, rows: Sequence[Row]) -> str:
     body = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
     company.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
     return f"s3://{BUCKET}/{key}"
+
+
+def objects(company: Company, prefix: str) -> list[bytes]:
+    listed = company.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
+    return [company.s3.get_object(Bucket=BUCKET, Key=row["Key"])["Body"].read() for row in listed]
 
 
 def documents(company: Company, index: str) -> int:
