@@ -114,15 +114,15 @@ def test_a_request_that_is_refused_as_a_whole_is_handed_over(writer: Writer, kin
     assert writer.proxy.counts() == {kind: 1}
 
 
-def test_firehose_is_called_once_and_the_spool_takes_the_rest(writer: Writer) -> None:
+def test_firehose_is_called_as_often_as_it_takes_and_waited_for_never(writer: Writer) -> None:
     refuse(writer)
     before = writer.control.calls().get("PutRecordBatch", 0)
 
     told = writer(operations(700))
 
     assert ends(told) == ["handed_over"] * 700
-    assert writer.control.calls()["PutRecordBatch"] == before + 1
-    assert Counter(writer.lanes().values()) == {"firehose": 500, "spool": 200}
+    assert writer.control.calls()["PutRecordBatch"] == before + 2
+    assert Counter(writer.lanes().values()) == {"firehose": 700}
     writer.proxy.clear()
     writer.deliver()
     writer.redrive()

@@ -26,6 +26,8 @@ _AROUND_CALL = 512
 _THROTTLED = ("ServiceUnavailableException", "ThrottlingException", "LimitExceededException")
 _PACED_SECONDS = 60.0
 _REST_SECONDS = 10.0
+_ONCE_SECONDS = 1.0
+"""Without a limit no call begins later than this: a stream that is slow does not eat up the time of the request."""
 
 CLIENT: dict[str, Any] = {"retries": {"total_max_attempts": 1, "mode": "standard"}, "connect_timeout": 2, "read_timeout": 5}
 """For ``botocore.config.Config``: the lane tries again itself, and only what has failed, which botocore can not.
@@ -129,9 +131,11 @@ class FirehoseLane:
     def put(self, records: Sequence[bytes], limit_seconds: float) -> list[int]:
         """Put lines that `fits` allows; each gets its line break here.
 
-        :param limit_seconds: no call begins later than this but the first; 0 is one call
+        :param limit_seconds: no call begins later than this but the first; 0: every record is offered once, and nothing waits
         :return: the places of those that were not taken, in their order
         """
+        if limit_seconds <= 0:
+            return self._put_once(records)
         left = list(range(len(records)))
         deadline = self._clock() + limit_seconds
         attempt = 0
@@ -148,10 +152,7 @@ class FirehoseLane:
             left = failed + left[count:]
             pause = backoff_seconds(attempt) if attempt else 0.0
             over = bool(left) and self._clock() + pause >= deadline
-            if error is not None and (
-                not isinstance(error, TransientError)
-                or (over and len(left) == len(records) and not self._is_busy(error, limit_seconds))
-            ):
+            if error is not None and (not isinstance(error, TransientError) or (over and len(left) == len(records))):
                 self._rest(error, len(left))
             if over:
                 break
@@ -159,10 +160,28 @@ class FirehoseLane:
                 self._sleep(pause)
         return left
 
-    @staticmethod
-    def _is_busy(error: SearchOpsError, limit_seconds: float) -> bool:
-        """Whether a single call met a throttling, after which the next one may well be taken."""
-        return isinstance(error, _Throttled) and limit_seconds <= 0
+    def _put_once(self, records: Sequence[bytes]) -> list[int]:
+        """As many calls as the records take, one after another; one that fails as a whole is the last."""
+        refused: list[int] = []
+        left = list(range(len(records)))
+        last = self._clock() + _ONCE_SECONDS
+        while left and self._rests_until <= self._clock() <= last:
+            count = next_call(records, left)
+            part = left[:count]
+            if self._pace.reserve(sum(len(records[place]) + 1 for place in part), count, self._clock()) is None:
+                break
+            failed, error = self._call(records, part)
+            refused += failed
+            left = left[count:]
+            if error is None:
+                continue
+            # After a throttling the next request's call may well be taken.
+            if not isinstance(error, TransientError) or (
+                len(refused + left) == len(records) and not isinstance(error, _Throttled)
+            ):
+                self._rest(error, len(refused + left))
+            break
+        return refused + left
 
     def _rest(self, error: SearchOpsError, left: int) -> None:
         """Leave a stream alone that is missing, forbidden or out of reach, so that not every batch waits for it in vain."""

@@ -65,12 +65,26 @@ def test_a_record_of_exactly_1000_kib_with_its_line_break_fits():
     assert not fits(b"x" * 1_024_000)
 
 
-def test_the_request_path_makes_one_call_and_does_not_wait():
+def test_the_request_path_offers_each_record_once_and_does_not_wait():
     firehose = SmallFirehose()
-    firehose.orders = [{1, 3}]
+    firehose.orders = [set(), set(), {2}]
 
-    assert lane_of(firehose).put(records(5), 0) == [1, 3]
-    assert (len(firehose.calls), firehose.clock.slept) == (1, [])
+    assert lane_of(firehose).put(records(1_200), 0) == [1_002]
+    assert ([len(call) for call in firehose.calls], firehose.clock.slept) == ([500, 500, 200], [])
+
+
+def test_on_the_request_path_a_call_that_fails_as_a_whole_is_the_last():
+    firehose = SmallFirehose()
+    firehose.orders = [{4}, refusal("ServiceUnavailableException", 503)]
+
+    assert lane_of(firehose).put(records(1_200), 0) == [4, *range(500, 1_200)]
+    assert len(firehose.calls) == 2
+
+
+def test_on_the_request_path_no_call_begins_late():
+    firehose = SmallFirehose(seconds_a_call=0.8)
+
+    assert lane_of(firehose).put(records(1_500), 0) == list(range(1_000, 1_500))
 
 
 def test_what_fits_in_no_call_in_time_comes_back_in_order():
