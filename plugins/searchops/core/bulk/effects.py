@@ -21,6 +21,7 @@ class HandOver(Protocol):
 
         :return: how many each lane took, e.g. ``{"firehose": 480, "spool": 2}``
         :raises NotHandedOver: no lane took one of them; those that were taken need not be known
+        :raises DataError: the same, for a reason that does not pass: a permission, a missing bucket
         """
 
 

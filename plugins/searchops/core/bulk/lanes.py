@@ -15,7 +15,7 @@ from searchops.core.bulk.effects import NotHandedOver
 from searchops.core.bulk.firehose import FirehoseLane, fits
 from searchops.core.bulk.manifests import FIREHOSE, SPOOL, Entry, Manifest, Manifests
 from searchops.core.bulk.model import HandedOver
-from searchops.core.errors import SearchOpsError
+from searchops.core.errors import DataError, SearchOpsError
 
 SPOOL_BYTES = 8 * 2**20
 """Of the lines of one object, before compression; a single longer line has an object of its own."""
@@ -66,7 +66,7 @@ class HandOverLanes:
     large for Firehose, or not known to be JSON.
 
     :param firehose: shared by all inputs that use the stream; None where the index has no stream
-    :param limit_seconds: how long to wait for Firehose to take a batch; 0, for the request path, is one call
+    :param limit_seconds: how long to wait for Firehose to take a batch; 0, for the request path: nothing waits
     """
 
     def __init__(
@@ -97,7 +97,9 @@ class HandOverLanes:
             entries = [_entry(document, keys.get(place)) for place, document in enumerate(documents)]
             self._manifests.write(Manifest(self._index, self._run, self._input, batch, self._clock(), entries))
         except SearchOpsError as error:
-            raise NotHandedOver(
+            # A missing bucket or permission is for a person to mend: waiting does not help.
+            family = DataError if isinstance(error, DataError) else NotHandedOver
+            raise family(
                 f"{len(documents)} documents could not be handed over: Firehose left {len(spooled)}, and the bucket does not take "
                 f"them or their manifest: {error}",
                 reason=error.reason,

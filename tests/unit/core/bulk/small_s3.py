@@ -43,7 +43,7 @@ class SmallS3:
         code = self.fails(operation, key)
         if not code:
             return None
-        status = 409 if code == "ConditionalRequestConflict" else 403 if code == "AccessDenied" else 503
+        status = {"ConditionalRequestConflict": 409, "AccessDenied": 403, "NoSuchBucket": 404}.get(code, 503)
         body = f"<Error><Code>{code}</Code><Message>as ordered</Message></Error>".encode()
         return AWSResponse(request.url, status, {"Content-Type": "application/xml"}, _Body(body))
 
