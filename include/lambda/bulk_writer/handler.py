@@ -277,7 +277,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         request = read_request(event, writer.settings.scheme)
     except BadRequest as error:
         told = refusal(error)
-        log.info("request %s refused with %d: %s", context.aws_request_id, error.status, error)
+        # Its words quote the request, so they are for the caller alone.
+        log.info("request %s refused with %d", context.aws_request_id, error.status)
     else:
         outcome = writer.write(request, context.aws_request_id, lambda: context.get_remaining_time_in_millis() / 1000)
         told = answer(outcome)

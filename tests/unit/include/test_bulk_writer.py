@@ -165,6 +165,19 @@ def write(writer: Any) -> Any:
     return writer.write(request, "request", lambda: 30.0)
 
 
+def test_a_request_that_is_refused_leaves_nothing_of_itself_in_the_log(
+    domain: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(handler, "_writer", lambda: handler.Writer(settings()))
+    context = SimpleNamespace(aws_request_id="request-1")
+
+    told = handler.handler({"operations": [], "jane@example.com": 1}, context)
+
+    assert (told["status"], "jane@example.com" in told["error"]) == (400, True)
+    assert "request request-1 refused with 400" in caplog.text
+    assert "jane" not in caplog.text
+
+
 def test_requests_are_signed_with_the_functions_own_credentials(domain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = handler.Writer(settings())
     plain = handler.OpenSearch
@@ -281,14 +294,17 @@ def test_the_zip_has_all_that_its_packages_need_but_the_grpc_client() -> None:
 def test_the_policy_of_the_page_allows_what_the_function_writes_and_no_other_key() -> None:
     page = (ROOT / "docs" / "bulk_writer.md").read_text(encoding="utf-8")
     (policy,) = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", page, re.M | re.S) if '"Statement"' in block]
-    domain, firehose, s3 = policy["Statement"]
+    looking, writing, firehose, s3 = policy["Statement"]
     run = f"{handler.RUN}-2026-11-21"
 
-    assert (domain["Action"], firehose["Action"], s3["Action"]) == (
-        ["es:ESHttpGet", "es:ESHttpPost"],
+    assert [statement["Action"] for statement in policy["Statement"]] == [
+        "es:ESHttpGet",
+        "es:ESHttpPost",
         "firehose:PutRecordBatch",
         "s3:PutObject",
-    )
+    ]
+    assert looking["Resource"].endswith("/products")
+    assert [path.rpartition("/products/")[2] for path in writing["Resource"]] == ["_bulk", "_mget"]
     for key in (manifest_key("products", run, "request", 0, "d" * 16), spool_key("products", run, "d" * 64)):
         assert sum(fnmatchcase(f"arn:aws:s3:::example-searchops/{key}", allowed) for allowed in s3["Resource"]) == 1
     assert all("*" not in part for part in firehose["Resource"].split("/"))

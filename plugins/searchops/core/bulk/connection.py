@@ -122,7 +122,9 @@ class IndexConnection:
         try:
             return Answer(status, orjson.loads(text))
         except ValueError:
-            return Answer(status if status >= 300 else 0, words=f"HTTP {status}, no JSON: {text[:200]!r}")
+            if status < 300:  # half an answer: what is there of it may quote a document
+                return Answer(0, words=f"HTTP {status}, and {len(text):,} characters that are no JSON")
+            return Answer(status, words=f"HTTP {status}, no JSON: {text[:200]!r}")
 
 
 def _no_answer(error: Any, mark_dead: Callable[[], None]) -> Answer:

@@ -238,6 +238,15 @@ def test_half_an_answer_is_none(cluster: Cluster, answer: bytes, status: int, ta
     assert (found.status, found.taken) == (status, taken)
 
 
+@pytest.mark.parametrize("answer", [BAD[:-2], b"the body of a document"])
+def test_what_is_told_of_half_an_answer_quotes_none_of_it(cluster: Cluster, answer: bytes) -> None:
+    cluster.answer = answer
+
+    words = IndexConnection(cluster.client(), "products").bulk(BODY).words
+
+    assert words == f"HTTP 200, and {len(answer)} characters that are no JSON"
+
+
 @pytest.mark.parametrize(
     "answer", [b'{"Message":"the words"}', b'{"message":"the words"}', b'{"error":"the words"}', b"the words"]
 )
