@@ -51,6 +51,11 @@ PARAMS = {
         minimum=0,
         description="Fail when more documents are rejected; the others are loaded all the same. Empty: any number will do.",
     ),
+    "allow_old": Param(
+        False,
+        type="boolean",
+        description="Take files that are older than the index keeps tombstones. What was deleted since they were written comes back.",
+    ),
     "dry_run": Param(False, type="boolean", description="Find the files and check them and the index; nothing is written."),
 }
 
@@ -81,5 +86,6 @@ for name, entry in entries("written_indexes").items():
             refresh_interval="{{ params.refresh_interval }}",
             replicas="{{ '' if params.replicas is none else params.replicas }}",
             max_rejected="{{ '' if params.max_rejected is none else params.max_rejected }}",
+            allow_old="{{ params.allow_old }}",
             dry_run="{{ params.dry_run }}",
         )

@@ -26,7 +26,14 @@ for name, entry in entries("written_indexes").items():
         dag_id=f"full_load_{name}",
         from_entry=lambda index: {
             "on_failure_callback": FailureNotifier(**told(index)),
-            "params": {"files": Param([f"s3://{index.bucket}/loads/{index.name}/"], type="array", items={"type": "string"})},
+            "params": {
+                "files": Param(
+                    [f"s3://{index.bucket}/loads/{index.name}/"],
+                    type="array",
+                    minItems=1,
+                    items={"type": "string", "pattern": "^s3://[^/]+/"},
+                )
+            },
         },
         doc_md=__doc__,
         max_active_runs=1,

@@ -117,7 +117,8 @@ class LoadClients(IndexClients):
         ledger.check_target(target.uuid)
         return target, ledger
 
-    def plan(self, files: Sequence[str], format: str | None) -> list[Input]:
+    def plan(self, files: Sequence[str], format: str | None, *, allow_old: bool = False) -> list[Input]:
+        """:param allow_old: take files that are older than the index keeps tombstones: what was deleted since comes back"""
         from searchops.core.bulk.sources import Format, plan_inputs
         from searchops.core.errors import DataError
 
@@ -125,7 +126,9 @@ class LoadClients(IndexClients):
             raise DataError(
                 f"{local[0]!r}: expected s3://bucket/key or s3://bucket/prefix/: a worker's own disk is not that of others"
             )
-        return plan_inputs(self.s3, files, self.recipe, format=Format(format) if format else None)
+        keeps = self.index.deletes == "tombstone" and not allow_old
+        oldest = time.time() - self.index.tombstone_days * 86_400 if keeps else None
+        return plan_inputs(self.s3, files, self.recipe, format=Format(format) if format else None, oldest=oldest)
 
     def source(self, given: Input) -> Start:
         from searchops.core.bulk.sources import open_input

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -36,6 +38,8 @@ PROGRESS_SECONDS = 5.0
 LOAD_RETRIES = 10
 """A load goes on from its checkpoint, so each try is worth its wait: with a first wait of 30 s these are about 40 minutes."""
 MOST_TASKS = 32
+REJECTED_OBJECTS = 20
+"""So many are read to tell of which kinds the rejected documents are."""
 
 
 class IndexOperator(BaseOperator):
@@ -83,12 +87,13 @@ class OpenSearchBulkLoadPlanOperator(IndexOperator):
     :param files: ``s3://`` URIs of objects, or of prefixes that end with ``/`` (templated, as JSON)
     :param data_format: ndjson, parquet or dynamodb; empty: as the names say (templated)
     :param tasks: give the files to so many tasks at most, 1 to 32 (templated)
+    :param allow_old: take files that are older than the index keeps tombstones; only what is clearly true does (templated)
     :param only_plan: look only: the return value is empty then; only what is clearly false loads (templated)
     :return: the inputs of each task, for `OpenSearchBulkLoadOperator` to be mapped over
     :raises DataError: a file is missing or unusable, or the index is missing or has another scheme; nothing has been written then
     """
 
-    template_fields: Sequence[str] = ("files", "data_format", "tasks", "only_plan")
+    template_fields: Sequence[str] = ("files", "data_format", "tasks", "allow_old", "only_plan")
 
     def __init__(
         self,
@@ -96,10 +101,12 @@ class OpenSearchBulkLoadPlanOperator(IndexOperator):
         files: str | Sequence[str],
         data_format: str | None = None,
         tasks: int | str = 4,
+        allow_old: bool | str = False,
         only_plan: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.allow_old = allow_old
         self.files = files
         self.data_format = data_format
         self.tasks = tasks
@@ -112,7 +119,7 @@ class OpenSearchBulkLoadPlanOperator(IndexOperator):
             tasks = as_limit(self.tasks) or 1
             if tasks > MOST_TASKS:
                 raise DataError(f"tasks: expected 1 to {MOST_TASKS}, found {tasks}")
-            inputs = self.clients.plan(as_list(self.files), self.data_format or None)
+            inputs = self.clients.plan(as_list(self.files), self.data_format or None, allow_old=is_true(self.allow_old))
             target = self.clients.check()
             run, load = self.run_of(context), is_false(self.only_plan)
             shares = share_out(inputs, tasks)
@@ -306,17 +313,22 @@ class OpenSearchBulkLoadFinishOperator(IndexOperator):
         )
 
     def _rejections(self, ended: Run) -> dict[str, Any]:
-        """Where the rejected documents are, and why the first of them were."""
+        """Where the rejected documents are, and of which kinds. Not why: reasons quote values, and this goes to Slack."""
         from searchops.core.bulk import places
         from searchops.core.bulk.stores import read_rejected
 
         index = self.clients.index
         prefix = places.rejected_prefix(index.name, ended.run)
-        reasons: dict[str, str] = {}
-        for stored in list(self.clients.bucket.list(prefix))[:20]:
-            for document in read_rejected(self.clients.bucket.get(stored.key) or b""):
-                reasons.setdefault(f"Rejected: {document.kind}"[:80], f"{document.where} {document.reason}".strip())
-        return {"Rejected documents": f"s3://{index.bucket}/{prefix}", **dict(list(reasons.items())[:10])}
+        looked_at = list(islice(self.clients.bucket.list(prefix), REJECTED_OBJECTS + 1))
+        counts: Counter[str] = Counter()
+        first: dict[str, str] = {}
+        for stored in looked_at[:REJECTED_OBJECTS]:
+            for line, document in enumerate(read_rejected(self.clients.bucket.get(stored.key) or b""), start=1):
+                counts[document.kind] += 1
+                first.setdefault(document.kind, f"{stored.key}, line {line}")
+        least = "at least " if len(looked_at) > REJECTED_OBJECTS else ""
+        kinds = {f"Rejected: {kind}": f"{least}{count:,}, the first: {first[kind]}" for kind, count in counts.most_common(10)}
+        return {"Rejected documents": f"s3://{index.bucket}/{prefix}", **kinds}
 
 
 class OpenSearchIndexRelaxOperator(IndexOperator):

@@ -51,6 +51,7 @@ def bulk_load(
     refresh_interval: str = "30s",
     replicas: int | str | None = None,
     max_rejected: int | str | None = 0,
+    allow_old: bool | str = False,
     dry_run: bool | str = False,
     **task_arguments: Any,
 ) -> LoadTasks:
@@ -59,12 +60,19 @@ def bulk_load(
     :param files: ``s3://`` URIs of objects, or of prefixes that end with ``/``; or their JSON
     :param tasks: at most so many at once
     :param refresh_interval, replicas: of the index for the time of the load; empty leaves them
+    :param allow_old: take files that are older than the index keeps tombstones: what was deleted since comes back
     :param task_arguments: for every task, e.g. ``pool``
     """
     with TaskGroup(group_id=group_id, tooltip=f"load files into {index.name}", doc_md=DOC) as group:
         common: dict[str, Any] = {"index": index.model_dump(mode="json"), "group_id": group.group_id, **task_arguments}
         plan = OpenSearchBulkLoadPlanOperator(
-            task_id="plan", files=files, data_format=data_format, tasks=tasks, only_plan=dry_run, **common
+            task_id="plan",
+            files=files,
+            data_format=data_format,
+            tasks=tasks,
+            allow_old=allow_old,
+            only_plan=dry_run,
+            **common,
         )
         relax = OpenSearchIndexRelaxOperator(
             task_id="relax", refresh_interval=refresh_interval, replicas=replicas, only_plan=dry_run, **common

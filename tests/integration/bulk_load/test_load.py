@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -95,9 +97,7 @@ def test_a_dry_run_tells_what_there_is_and_leaves_no_trace(loads: Loads) -> None
 
 
 def test_rejected_documents_are_kept_with_file_and_line_and_a_person_is_told(loads: Loads) -> None:
-    uri = loads.put(
-        "bad.ndjson", b'no JSON\n{"id":"a","revision":1,"n":"no number"}\n{"id":"b","revision":1,"n":1}\n{"id":"c"}\n'
-    )
+    uri = loads.put("bad.ndjson", b'no JSON\n{"id":"a","revision":1,"n":"secret-7"}\n{"id":"b","revision":1,"n":1}\n{"id":"c"}\n')
     shares = loads.plan([uri])
     loaded = [loads.load(share) for share in shares]
 
@@ -106,10 +106,13 @@ def test_rejected_documents_are_kept_with_file_and_line_and_a_person_is_told(loa
 
     facts = loads.report().facts
     assert (facts["rejected"], facts["indexed"]) == (3, 1)
-    assert any("mapper_parsing" in name for name in facts)
     (key,) = loads.keys("rejected/")
+    assert facts["Rejected: mapper_parsing_exception"] == f"1, the first: {key}, line 3"
+    assert facts["Rejected: unreadable"] == f"2, the first: {key}, line 1"
+    assert "secret-7" not in str(loads.report())
     kept = {document.position: document for document in read_rejected(loads.clients.bucket.get(key) or b"")}
     assert set(kept) == {0, 1, 3}
+    assert "secret-7" in kept[1].reason  # which is why reasons are told here alone
     assert kept[0].where == f"{uri}:1"
     assert kept[3].where == f"{uri}:4"
     assert loads.ledger().state is State.SETTLED
@@ -314,3 +317,15 @@ def test_two_shares_of_one_load_are_added_up(loads: Loads) -> None:
 
     assert done["counts"]["indexed"] == 60
     assert {part.complete for part in loads.ledger().inputs.values()} == {True}
+
+
+def test_a_file_that_is_older_than_the_tombstones_of_the_index_is_loaded_when_somebody_says_so(
+    loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, in_nine_days = loads.put("a.ndjson", lines(3)), time.time() + 9 * 86_400
+    monkeypatch.setattr("searchops.hooks.load.time", SimpleNamespace(time=lambda: in_nine_days))
+
+    with pytest.raises(DataError, match="would come back"):
+        loads.plan([uri])
+
+    assert len(loads.plan([uri], allow_old="True")) == 1

@@ -30,7 +30,6 @@ from searchops.core.bulk.stores import RejectedObjects
 from searchops.core.bulk.undelivered import UNREADABLE, BrokenObject, Line, Undelivered, failed, lines_of, spooled
 from searchops.core.errors import DataError, SearchOpsError, TransientError
 
-MOST_NAMED = 3
 _LINES, _BYTES = 1_000, 3 * 2**20
 """Of one writing: about a request."""
 _SHARE = 0.1
@@ -88,23 +87,19 @@ class Choice:
 
 @dataclass(slots=True)
 class Group:
-    """The lines of one kind of failure; ``ids`` are the first few, ``words`` what the cluster said of the first. Both are for people who
-    may see the documents: not for a log."""
+    """The lines of one kind of failure. ``first``: object and line of the first, for people who may see documents."""
 
     kind: str
     fates: Counter[Fate] = field(default_factory=Counter)
     oldest: float = 0.0
     newest: float = 0.0
-    ids: list[str] = field(default_factory=list)
-    words: str = ""
+    first: str = ""
 
-    def add(self, line: Line, fate: Fate) -> None:
+    def add(self, line: Line, fate: Fate, key: str) -> None:
         self.fates[fate] += 1
         self.oldest = min(self.oldest or line.at, line.at)
         self.newest = max(self.newest, line.at)
-        self.words = self.words or line.words[:300]
-        if line.envelope is not None and len(self.ids) < MOST_NAMED:
-            self.ids.append(line.envelope.id)
+        self.first = self.first or f"{key}:{line.number + 1}"
 
     @property
     def count(self) -> int:
@@ -135,8 +130,9 @@ class Outcome:
     broken: list[str] = field(default_factory=list)
     cut_short: str = ""
 
-    def add(self, line: Line, fate: Fate) -> None:
-        self.groups.setdefault(line.kind, Group(line.kind)).add(line, fate)
+    def add(self, line: Line, fate: Fate, key: str) -> None:
+        """:param key: of the object that has the line"""
+        self.groups.setdefault(line.kind, Group(line.kind)).add(line, fate, key)
 
     def count(self, *fates: Fate) -> int:
         return sum(group.fates[fate] for group in self.groups.values() for fate in fates)
@@ -171,8 +167,7 @@ class Outcome:
                     "fates": {fate.value: count for fate, count in group.fates.items()},
                     "oldest": _time(group.oldest),
                     "newest": _time(group.newest),
-                    "ids": group.ids,
-                    "words": group.words,
+                    "first": group.first,
                     "remedy": group.remedy,
                 }
                 for group in self.largest_first
@@ -299,7 +294,7 @@ class Redrive:
 
     def _note(self, lines: Iterable[Line], fate: Fate, reading: _Reading, outcome: Outcome) -> None:
         for line in lines:
-            outcome.add(line, fate)
+            outcome.add(line, fate, reading.item.key)
             reading.end(line, fate)
 
     def _write(self, lines: Sequence[Line], reading: _Reading, outcome: Outcome) -> None:

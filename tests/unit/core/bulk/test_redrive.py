@@ -10,14 +10,17 @@ from searchops.core.bulk.undelivered import Line
 from searchops.core.errors import DataError, TransientError
 
 
-def line(kind: str = "429", at: float = 1_000.0, id: str = "id") -> Line:
-    return Line(0, b"", Envelope("products", id, b"{}", 1), kind, "words of the cluster", at)
+KEY = "spool/products/run/0a1b2c.ndjson.gz"
+
+
+def line(kind: str = "429", at: float = 1_000.0, number: int = 0) -> Line:
+    return Line(number, b"", Envelope("products", f"id-{number}", b"{}", 1), kind, "words of the cluster", at)
 
 
 @pytest.mark.parametrize("fate", list(Fate))
 def test_a_pass_has_a_problem_where_something_is_left_or_lost_to_the_index(fate):
     outcome = Outcome("products")
-    outcome.add(line(), fate)
+    outcome.add(line(), fate, KEY)
 
     expected = {
         Fate.NOT_TAKEN: TransientError,
@@ -37,27 +40,27 @@ def test_an_object_that_can_not_be_read_is_told():
     assert "1 objects can not be read" in str(Outcome("products", broken=["key"]).problem())
 
 
-def test_groups_come_largest_first_with_times_ids_and_remedy():
+def test_groups_come_largest_first_with_times_the_place_of_the_first_and_remedy():
     outcome = Outcome("products", objects=2)
-    outcome.add(line("409"), Fate.SUPERSEDED)
+    outcome.add(line("409"), Fate.SUPERSEDED, KEY)
     for number, at in enumerate([3_000.0, 1_000.0, 2_000.0, 4_000.0]):
-        outcome.add(line("429", at, f"id-{number}"), Fate.INDEXED)
+        outcome.add(line("429", at, number), Fate.INDEXED, KEY)
 
     first, second = outcome.as_json()["groups"]
 
-    assert (first["kind"], first["count"], first["fates"], first["ids"]) == ("429", 4, {"indexed": 4}, ["id-0", "id-1", "id-2"])
+    assert (first["kind"], first["count"], first["fates"], first["first"]) == ("429", 4, {"indexed": 4}, f"{KEY}:1")
     assert (first["oldest"], first["newest"]) == ("1970-01-01T00:16:40+00:00", "1970-01-01T01:06:40+00:00")
     assert "nothing to do" in second["remedy"]
     assert outcome.title == "products: 5 documents in 2 objects: 4 indexed, 1 superseded"
     assert list(outcome.facts)[-2:] == ["429", "409"]
 
 
-def test_no_words_of_the_cluster_are_among_the_facts_for_a_notifier():
+def test_neither_facts_nor_log_nor_xcom_have_words_of_the_cluster_which_may_quote_a_document():
     outcome = Outcome("products")
-    outcome.add(line(), Fate.REJECTED)
+    outcome.add(line(), Fate.REJECTED, KEY)
 
-    assert "words of the cluster" not in str(outcome.facts) + outcome.title + str(outcome.problem())
-    assert outcome.as_json()["groups"][0]["words"] == "words of the cluster"
+    told = [outcome.facts, outcome.title, outcome.problem(), *outcome.largest_first, outcome.as_json()]
+    assert not any("words of the cluster" in str(each) for each in told)
 
 
 @pytest.mark.parametrize(

@@ -36,11 +36,12 @@ class Bytes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file that is there."""
+    """A file that is there, written at ``modified_at`` (epoch seconds)."""
 
     uri: str
     etag: str
     bytes: int
+    modified_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,7 @@ def find(s3: Any, uri: str) -> Found:
         head = s3.head_object(Bucket=bucket, Key=key)
     except Exception as error:
         raise of_s3(error, uri) from error
-    return Found(uri, head["ETag"].strip('"'), head["ContentLength"])
+    return Found(uri, head["ETag"].strip('"'), head["ContentLength"], head["LastModified"].timestamp())
 
 
 def find_local(path: str) -> Found:
@@ -183,7 +184,7 @@ def find_local(path: str) -> Found:
         stat = Path(path).stat()
     except OSError as error:
         raise BadInput(f"{path}: expected a file, found none that can be read ({error.strerror})") from None
-    return Found(path, f"{stat.st_mtime_ns:x}-{stat.st_size:x}", stat.st_size)
+    return Found(path, f"{stat.st_mtime_ns:x}-{stat.st_size:x}", stat.st_size, stat.st_mtime)
 
 
 def find_below(s3: Any, uri: str) -> list[Found]:
@@ -197,7 +198,10 @@ def find_below(s3: Any, uri: str) -> list[Found]:
     except Exception as error:
         raise of_s3(error, uri) from error
     files = [entry for entry in entries if not entry["Key"].endswith("/")]
-    return [Found(f"s3://{bucket}/{entry['Key']}", entry["ETag"].strip('"'), entry["Size"]) for entry in files]
+    return [
+        Found(f"s3://{bucket}/{entry['Key']}", entry["ETag"].strip('"'), entry["Size"], entry["LastModified"].timestamp())
+        for entry in files
+    ]
 
 
 def changed(uri: str) -> BadInput:

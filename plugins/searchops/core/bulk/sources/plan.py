@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -32,7 +33,13 @@ _NAMES = {
 
 
 def plan_inputs(
-    s3: Any, uris: Sequence[str], recipe: Recipe, *, format: Format | None = None, parquet_bytes: int = PARQUET_BYTES
+    s3: Any,
+    uris: Sequence[str],
+    recipe: Recipe,
+    *,
+    format: Format | None = None,
+    parquet_bytes: int = PARQUET_BYTES,
+    oldest: float | None = None,
 ) -> list[Input]:
     """The inputs of a load, in the order of the URIs and of the names below them; each file once.
 
@@ -41,6 +48,7 @@ def plan_inputs(
     data files that the manifest names, wherever they are.
 
     :param format: of all files; without it the names tell
+    :param oldest: no file may have been written before (epoch seconds): what was deleted since would come back
     :raises DataError: a file is missing, nothing is below a prefix, the format is not known or not supported, a Parquet file lacks the
         columns of id or version, or an Ingestion pipeline writes the index
     """
@@ -52,7 +60,7 @@ def plan_inputs(
         raise DataError("expected at least one file, found none")
     inputs: dict[str, Input] = {}
     for uri in uris:
-        for found in _inputs(s3, uri, recipe, format, parquet_bytes):
+        for found in _inputs(s3, uri, recipe, format, parquet_bytes, oldest):
             inputs.setdefault(found.name, found)
     if len(inputs) > MAX_INPUTS:
         raise DataError(f"expected at most {MAX_INPUTS:,} inputs, found {len(inputs):,}: load them in several runs")
@@ -87,13 +95,25 @@ def share_out(inputs: Sequence[Input], tasks: int) -> list[list[Input]]:
     return shares
 
 
-def _inputs(s3: Any, uri: str, recipe: Recipe, format: Format | None, parquet_bytes: int) -> Iterator[Input]:
+def _inputs(
+    s3: Any, uri: str, recipe: Recipe, format: Format | None, parquet_bytes: int, oldest: float | None
+) -> Iterator[Input]:
     for found, documents in _files(s3, uri):
+        if oldest is not None and found.modified_at < oldest:
+            raise _too_old(found, oldest)
         kind = Format.DYNAMODB if documents is not None else format or _format_of(found.uri)
         if kind is Format.PARQUET:
             yield from _row_groups(s3, found, recipe, parquet_bytes)
         else:
             yield Input(found.uri, found.etag, found.bytes, kind, documents=documents)
+
+
+def _too_old(found: Found, oldest: float) -> DataError:
+    written, limit = (datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds") for moment in (found.modified_at, oldest))
+    return DataError(
+        f"{found.uri}: expected a file that is younger than the tombstones of the index ({limit}), found one of {written}: documents that "
+        "were deleted since would come back; export anew, or say allow_old when nothing was deleted"
+    )
 
 
 def _files(s3: Any, uri: str) -> Iterator[tuple[Found, int | None]]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import uuid
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,17 @@ def test_inputs_are_shared_out_whole_evenly_and_always_alike(inputs: list[Input]
     loads = [sum(each.bytes for each in share) for share in shares]
     if loads:
         assert max(loads) - min(loads) <= max(each.bytes for each in inputs)
+
+
+def test_a_file_that_is_older_than_the_tombstones_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "old.ndjson"
+    path.write_bytes(b"{}")
+    os.utime(path, (1_000_000.0, 1_000_000.0))
+
+    with pytest.raises(
+        DataError, match="found one of 1970-01-12T13:46:40\\+00:00: documents that were deleted since would come back"
+    ):
+        plan_inputs(None, [str(path)], VERSIONED, oldest=1_000_001.0)
+
+    assert len(plan_inputs(None, [str(path)], VERSIONED, oldest=1_000_000.0)) == 1
+    assert len(plan_inputs(None, [str(path)], VERSIONED)) == 1
