@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from searchops.core.bulk import BatchResult, Counts, End
 from searchops.core.bulk.checkpoints import FileCheckpoints
-from searchops.core.bulk.ledger import Checkpoint, Ledger, Unbalanced, check, total
+from searchops.core.bulk.ledger import Checkpoint, Ledger, Unbalanced, check
 from searchops.core.errors import DataError, TransientError
 
 ends = st.lists(st.sampled_from(End), min_size=1, max_size=5)
@@ -167,14 +167,10 @@ def test_what_is_no_checkpoint_of_ours_is_refused(data: bytes) -> None:
 
 
 def test_a_checkpoint_of_another_input_is_refused() -> None:
-    with pytest.raises(DataError, match="expected this input, found old: the source, or the index, has changed since; start a new run"):
+    with pytest.raises(
+        DataError, match="expected this input, found old: the source, or the index, has changed since; start a new run"
+    ):
         Checkpoint.from_json(Checkpoint("old").to_json(), "new")
-
-
-def test_the_counts_of_several_inputs_add_up() -> None:
-    parts = [Counts(accepted=2, indexed=2).to_dict(), Counts(accepted=3, rejected=3, bytes=7).to_dict()]
-
-    assert total(parts) == Counts(accepted=5, indexed=2, rejected=3, bytes=7)
 
 
 def test_a_ledger_holds_no_documents() -> None:
