@@ -35,6 +35,13 @@ PARAMS = {
         pattern="^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$",
         description="Send only what was handed over so long ago, e.g. 1h or 2d. Empty: whatever waits.",
     ),
+    "abandon": Param(
+        [],
+        type="array",
+        items={"type": "string", "minLength": 1},
+        description="Loads that will never come to their end, e.g. because their file was uploaded again: the run names, as the report of "
+        "their plan has them. Nothing may write for them any more.",
+    ),
 }
 
 
@@ -60,6 +67,7 @@ for name, entry in entries("written_indexes").items():
         OpenSearchSettleOperator(
             task_id="settle",
             index=index.model_dump(mode="json"),
+            abandon="{{ params.abandon | tojson }}",
             resend="{{ params.redrive }}",
             kinds="{{ params.kinds | tojson }}",
             older_than="{{ params.older_than or '' }}",

@@ -188,12 +188,9 @@ class Writer:
             index=self.place.alias,
             scheme=self.scheme,
             firehose_seconds=firehose_seconds,
-            settled=self._mark,
+            settled=lambda run, going: self._ledgers.settle(run, time.time(), going=going),
         )
         return settler.settle(run)
-
-    def _mark(self, run: str) -> None:
-        self._ledgers.settle(run, time.time())
 
     def redrive(self) -> Outcome:
         with self.indexer(None, patience=0) as writing:

@@ -43,6 +43,11 @@ def run_name(dag_id: str, run_id: str, group_id: str = "") -> str:
     return f"{name[: MOST_RUN_NAME - 17]}~{sha256(name.encode()).hexdigest()[:16]}"
 
 
+def no_replays() -> tuple[str, ...]:
+    """Nothing replays events into an index yet; what does has to be named to the sweep of its tombstones here."""
+    return ()
+
+
 def recipe_of(index: WrittenIndex) -> Recipe:
     from searchops.core.bulk.scheme import VersionScheme
     from searchops.core.bulk.sources import IdRule, IdScheme, Recipe
@@ -158,13 +163,13 @@ class LoadClients(IndexClients):
             progress_seconds=progress_seconds,
         )
 
-    def forget_rejected(self, run: str, given: Input) -> None:
-        """Remove what an earlier try of a whole input has rejected: what is rejected now is written anew."""
-        from searchops.core.bulk import places
+    def forget_rejected(self, run: str, given: Input, checkpoint: bytes | None) -> None:
+        """Remove what an earlier try has rejected behind its checkpoint: it is done again, and what is rejected then is kept anew."""
+        from searchops.core.bulk.ledger import Checkpoint
+        from searchops.core.bulk.stores import RejectedObjects
 
-        prefix = places.rejected_prefix(self.index.name, run)
-        for stored in list(self.bucket.list(f"{prefix}{given.name}/")):
-            self.bucket.delete(stored.key)
+        first = Checkpoint.batch_of(checkpoint) if checkpoint is not None else 0
+        RejectedObjects(self.s3, self.index.bucket, index=self.index.name, run=run, input=given.name).forget(first)
 
     def settler(self, clock: Callable[[], float] = time.time) -> Settler:
         from searchops.core.bulk.settle import Settler
@@ -175,12 +180,9 @@ class LoadClients(IndexClients):
             self.index.bucket,
             index=self.index.name,
             scheme=self.scheme,
-            settled=lambda run: self._note_settled(run, clock()),
+            settled=lambda run, going: self.ledgers.settle(run, clock(), going=going),
             clock=clock,
         )
-
-    def _note_settled(self, run: str, now: float) -> None:
-        self.ledgers.settle(run, now)
 
     def redrive(self) -> Redrive:
         from searchops.core.bulk.indexer import BulkIndexer
@@ -196,4 +198,6 @@ class LoadClients(IndexClients):
         from searchops.core.bulk.tombstones import Tombstones
 
         days = self.index.tombstone_days
-        return Tombstones(self.node, self.bucket, self.index.name, self.scheme, days=days) if days else None
+        if not days:
+            return None
+        return Tombstones(self.node, self.bucket, self.index.name, self.scheme, days=days, replays=no_replays)

@@ -120,6 +120,10 @@ class OpenSearchBulkLoadPlanOperator(IndexOperator):
             if tasks > MOST_TASKS:
                 raise DataError(f"tasks: expected 1 to {MOST_TASKS}, found {tasks}")
             inputs = self.clients.plan(as_list(self.files), self.data_format or None, allow_old=is_true(self.allow_old))
+            if not any(given.bytes and given.documents != 0 for given in inputs):
+                raise DataError(
+                    f"expected documents, found none: {inputs[0].where} and {len(inputs) - 1} other inputs are empty: look what wrote them"
+                )
             target = self.clients.check()
             run, load = self.run_of(context), is_false(self.only_plan)
             shares = share_out(inputs, tasks)
@@ -226,8 +230,8 @@ class OpenSearchBulkLoadOperator(IndexOperator):
 
     def _load(self, store: Any, given: Input, target: Target, ledger: Run) -> Counts:
         checkpoints = TaskStateCheckpoints(store, given)
-        if (kept := checkpoints.load()) is None:
-            self.clients.forget_rejected(ledger.run, given)
+        kept = checkpoints.load()
+        self.clients.forget_rejected(ledger.run, given, kept)
         self.log.info("%s: %s", given.where, "from its beginning" if kept is None else f"from the checkpoint {kept.decode()}")
 
         def tell(progress: Progress) -> None:
@@ -296,6 +300,9 @@ class OpenSearchBulkLoadFinishOperator(IndexOperator):
 
     def _judge(self, context: Context, ended: Run) -> None:
         counts, most = ended.counts, _number(self.max_rejected)
+        if not counts.accepted:
+            files = ", ".join(part.source for part in list(ended.inputs.values())[:3])
+            raise DataError(f"{self.clients.index.name}: expected documents, found none in {files}: look what wrote them")
         facts: dict[str, Any] = {"Load": ended.run, **{name.replace("_", " "): count for name, count in counts.to_dict().items()}}
         facts |= self._rejections(ended) if counts.rejected else {}
         if most is not None and counts.rejected > most:
@@ -304,6 +311,7 @@ class OpenSearchBulkLoadFinishOperator(IndexOperator):
                 "allowed; all others are loaded. Mend the rejected ones at their source and load them again",
                 facts=facts,
             )
+        facts |= self._lanes(counts) if counts.handed_over else {}
         handed_over = f", {counts.handed_over:,} handed over (hand_over_settle proves them)" if counts.handed_over else ""
         self.say(
             context,
@@ -311,6 +319,17 @@ class OpenSearchBulkLoadFinishOperator(IndexOperator):
             f"{counts.rejected:,} rejected{handed_over}",
             facts,
         )
+
+    def _lanes(self, counts: Counts) -> dict[str, Any]:
+        """Which lane took what was handed over. A stream that takes nothing is missing or forbidden, and nobody else would notice."""
+        by_firehose = counts.handed_over - counts.spooled
+        told: dict[str, Any] = {"Handed over": f"{by_firehose:,} by Firehose, {counts.spooled:,} by the spool"}
+        hand_over = self.clients.index.hand_over
+        if hand_over is not None and hand_over.firehose and not by_firehose:
+            words = f"stream {hand_over.firehose} took nothing: run searchops_setup, and look at the role's permissions for it"
+            self.log.warning("%s: %s", self.clients.index.name, words)
+            told["Stream"] = words
+        return told
 
     def _rejections(self, ended: Run) -> dict[str, Any]:
         """Where the rejected documents are, and of which kinds. Not why: reasons quote values, and this goes to Slack."""
@@ -384,20 +403,26 @@ class OpenSearchIndexRestoreOperator(IndexOperator):
 class OpenSearchSettleOperator(IndexOperator):
     """Prove what was handed over, send again what has not arrived, and sweep old tombstones. Quick where nothing is there.
 
+    Settings that a load has relaxed and not put back (it was killed) are put back when no load is open.
+
+    :param abandon: names of loads that will never come to their end: their ledgers are closed as abandoned, so that they keep no
+        tombstones any more. Nothing may write for them (templated, as JSON)
     :param resend: send again what waits in the spool and among Firehose's failures (templated)
     :param kinds: only these kinds of failure, as a dry run names them; empty: every kind (templated, as JSON)
     :param older_than: only what was handed over so long ago, e.g. 1h; empty: of any age (templated)
     :param only_plan: look only: nothing is sent, proved or swept; only what is clearly false acts (templated)
-    :return: settled, redrive (its groups by kind, with remedies), sweep; also of a failed task
-    :raises DataError: the index has another scheme; or documents were handed over and are nowhere; or the index refused some; or a load is open for more than a week
-    :raises TransientError: the cluster pushed back
+    :return: abandoned, settled, redrive (its groups by kind, with remedies), sweep, restored; also of a failed task
+    :raises DataError: the index has another scheme; or documents were handed over and are nowhere; or the index refused some; or a
+        load is open for more than a week
+    :raises TransientError: the cluster takes nothing for a day; or it, or S3, can not be asked now
     """
 
-    template_fields: Sequence[str] = ("resend", "kinds", "older_than", "only_plan")
+    template_fields: Sequence[str] = ("abandon", "resend", "kinds", "older_than", "only_plan")
 
     def __init__(
         self,
         *,
+        abandon: str | Sequence[str] = (),
         resend: bool | str = True,
         kinds: str | Sequence[str] = (),
         older_than: str | None = None,
@@ -405,6 +430,7 @@ class OpenSearchSettleOperator(IndexOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.abandon = abandon
         self.resend = resend
         self.kinds = kinds
         self.older_than = older_than
@@ -413,21 +439,46 @@ class OpenSearchSettleOperator(IndexOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         with self.reporting(context):
             act = is_false(self.only_plan)
+            abandoned = self._abandon() if act else []
             self.clients.check()
             settled = self.clients.settler().settle() if act else None
             outcome = self._redrive(act, settled)
             if act and outcome is not None and outcome.removed:
                 settled = self.clients.settler().settle()
             sweep = self._sweep(act)
+            restored = self._restore() if act else {}
             result = {
+                "abandoned": abandoned,
                 "settled": settled.as_json() if settled else None,
                 "redrive": outcome.as_json() if outcome else None,
                 "sweep": sweep.as_json() if sweep else None,
+                "restored": restored,
             }
             ti: Any = context["ti"]
             ti.xcom_push(key="return_value", value=result)  # before anything is raised: what was done is done
             self._judge(context, settled, outcome, sweep)
         return result
+
+    def _abandon(self) -> list[str]:
+        from searchops.core.bulk.runs import State
+
+        runs = [self.clients.ledgers.abandon(run, time.time()) for run in as_list(self.abandon or ())]
+        for run in runs:
+            self.log.info("Load %s is %s", run.run, run.state.value)
+        return [run.run for run in runs if run.state is State.ABANDONED]
+
+    def _restore(self) -> dict[str, str | None]:
+        """A load opens its ledger before it relaxes anything."""
+        from searchops.core.bulk.runs import State
+
+        clients = self.clients
+        if not clients.relaxed.is_relaxed() or any(run.state is State.OPEN for run in clients.ledgers.all()):
+            return {}
+        changed = clients.relaxed.restore()
+        self.log.warning(
+            "Index %s: a load has left %s relaxed: put back", changed.index, ", ".join(changed.settings) or "nothing"
+        )
+        return dict(changed.settings)
 
     def _redrive(self, act: bool, settled: Settlement | None) -> Outcome | None:
         from searchops.core.bulk.redrive import Choice, not_found
@@ -448,14 +499,14 @@ class OpenSearchSettleOperator(IndexOperator):
 
     def _judge(self, context: Context, settled: Settlement | None, outcome: Outcome | None, sweep: Sweep | None) -> None:
         forgotten = sweep.forgotten if sweep else ()
-        problems = [each.problem() for each in (settled, outcome) if each is not None] if settled else []
+        problems = [settled.problem() if settled else None, outcome.problem(time.time()) if settled and outcome else None]
         for problem in problems:
             if problem is not None:
                 raise problem
         if forgotten:
             raise DataError(
                 f"{self.clients.index.name}: {'; '.join(forgotten)} for more than a week, so no tombstone is swept: run the load to its "
-                f"end, or delete its ledger (s3://{self.clients.index.bucket}/ledger/{self.clients.index.name}/) when nothing writes for it"
+                "end, or give its name to `abandon` of this DAG when nothing writes for it any more"
             )
         facts: dict[str, Any] = {**(settled.facts if settled else {}), **(outcome.facts if outcome else {})}
         if sweep:

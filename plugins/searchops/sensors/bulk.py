@@ -60,6 +60,10 @@ class OpenSearchLoadSettledSensor(BaseSensorOperator):
                 raise DataError(f"index {index.name}: expected the ledger of a load {self.run!r}, found none")
             if ledger.state is State.SETTLED:
                 return True
+            if ledger.state is State.ABANDONED:
+                raise DataError(
+                    f"index {index.name}: load {self.run!r} was abandoned, so it never comes to its end: wait for the one after it"
+                )
             if ledger.state is State.OPEN:
                 self.log.info("Load %s is not at its end yet", self.run)
                 return False

@@ -107,8 +107,7 @@ class Place:
             self.s3.bucket,
             index=self.alias,
             scheme=self.scheme,
-            settled=self.settled.append,
-            **options,
+            **{"settled": lambda run, going: self.settled.append(run), **options},
         ).settle(run)
 
     def redrive(self, choice: Choice | None = None) -> Outcome:

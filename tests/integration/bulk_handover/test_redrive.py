@@ -63,7 +63,7 @@ def test_what_waits_in_the_spool_is_indexed_proved_and_gone(place: Place) -> Non
 
     outcome = place.redrive()
 
-    assert (outcome.count(Fate.INDEXED), outcome.removed, outcome.problem()) == (2_500, 1, None)
+    assert (outcome.count(Fate.INDEXED), outcome.removed, outcome.problem(time.time())) == (2_500, 1, None)
     assert place.settle().settled
     assert (waiting(place), place.manifests(), len(place.held())) == ([], [], 2_500)
 
@@ -73,7 +73,7 @@ def test_with_nothing_to_do_nothing_is_asked_of_the_node(place: Place) -> None:
 
     outcome = place.redrive()
 
-    assert (outcome.objects, outcome.problem()) == (0, None)
+    assert (outcome.objects, outcome.problem(time.time())) == (0, None)
     assert [operation for operation, _ in place.s3.calls] == ["ListObjectsV2"] * 2
 
 
@@ -152,7 +152,7 @@ def test_what_the_stream_really_failed_to_deliver_ends_as_the_index_says(make_pl
 
     assert (outcome.count(Fate.REJECTED), outcome.count(Fate.SUPERSEDED), waiting(place)) == (1, 1, [])
     assert rejected(place) == [("id-0", "mapper_parsing_exception", envelope.write(place.alias, poison))]
-    assert isinstance(outcome.problem(), DataError)
+    assert isinstance(outcome.problem(time.time()), DataError)
     settled = place.settle()
     assert (settled.of(RUN).proved, settled.of(RUN).rejected, settled.settled) == (2, 1, True)
     assert place.manifests() == []
@@ -180,7 +180,7 @@ def test_half_a_line_goes_to_the_rejected_and_the_others_to_the_index(place: Pla
     assert rejected(place) == [("", "unreadable", half[:-40])]
     (document,) = read_rejected(place.s3.get(place.s3.keys("rejected/")[0]))
     assert document.where == f"{key}:2"
-    assert "1 lines unreadable" in str(outcome.problem())
+    assert "1 lines unreadable" in str(outcome.problem(time.time()))
 
 
 def test_a_record_that_is_no_envelope_of_ours_is_kept_as_firehose_had_it(place: Place) -> None:
@@ -200,7 +200,7 @@ def test_half_an_object_is_used_as_far_as_it_goes_and_stays(place: Place) -> Non
 
     assert 0 < outcome.count(Fate.INDEXED) < 2_000
     assert (outcome.broken, waiting(place)) == ([key], [key])
-    assert "1 objects can not be read to their end" in str(outcome.problem())
+    assert "1 objects can not be read to their end" in str(outcome.problem(time.time()))
 
 
 def test_what_belongs_to_another_index_is_left_alone(place: Place) -> None:
@@ -284,7 +284,8 @@ def test_a_pass_ends_when_the_cluster_is_busy_again_and_loses_nothing(place: Pla
         10,
         "the cluster did not take 10 of 10 documents",
     )
-    assert isinstance(outcome.problem(), TransientError)
+    assert outcome.problem(time.time()) is None
+    assert isinstance(outcome.problem(time.time() + 2 * 86_400), TransientError)
     assert waiting(place) == before
     assert place.redrive().count(Fate.INDEXED) == 40
     assert waiting(place) == []

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gzip
 import threading
+import time
 
 import pytest
 
 from local.simulators.node_faults.control import FaultProxy
 from local.simulators.node_faults.faults import Fault, Kind
 from searchops.core.bulk import places
+from searchops.core.bulk.bucket import Bucket
 from searchops.core.bulk.delivery import IndexClosed
 from searchops.core.bulk.manifests import Entry
-from searchops.core.bulk.model import HandedOver, Rejected
+from searchops.core.bulk.model import Counts, HandedOver, Rejected
+from searchops.core.bulk.runs import Ledgers, State
 from searchops.core.bulk.settle import NotArrived
 from searchops.core.bulk.stores import RejectedObjects
 from searchops.core.errors import DataError, TransientError
@@ -291,3 +294,53 @@ def test_an_entry_says_where_it_went(place: Place) -> None:
 
     (entry,) = place.manifests()[0].entries
     assert entry == Entry(0, "id-0", "spool", 5, spool=place.s3.keys("spool/")[0])
+
+
+def test_what_a_load_hands_over_during_a_pass_keeps_it_from_being_settled(place: Place) -> None:
+    """The pass has listed the manifests when the load writes another one and comes to its end."""
+    ledgers = Ledgers(Bucket(place.s3.client, place.s3.bucket), place.alias)
+    ledgers.open(RUN, {INPUT: "s3://bucket/a.ndjson"}, time.time())
+    place.spool(documents(2))
+    place.redrive()
+
+    def load_ends(operation: str, key: str) -> str:
+        if operation == "GetObject" and key.startswith("manifests/"):
+            place.s3.fails = lambda operation, key: ""
+            place.spool(documents(2, 2), batch=1)
+            ledgers.close(RUN, {INPUT: Counts(accepted=4, handed_over=4)}, time.time())
+        return ""
+
+    def note(run: str, going: str | None) -> None:
+        ledgers.settle(run, time.time(), going=going)
+
+    place.s3.fails = load_ends
+    place.settle(settled=note)
+
+    assert [run.state for run in ledgers.all()] == [State.CLOSED]
+    place.redrive()
+    place.settle(settled=note)
+    assert [run.state for run in ledgers.all()] == [State.SETTLED]
+
+
+def test_a_rejection_from_before_a_hand_over_does_not_end_it(make_place: MakePlace) -> None:
+    """The mapping was mended meanwhile, and the file loaded again."""
+    place = make_place(stream=True)
+    place.spool([HandedOver(0, "id-0", b'{"n":"no number"}', 5)])
+    place.redrive()
+    assert place.settle().of(RUN).rejected == 1
+    place.control.pause(place.alias)
+
+    place.lanes(ago=-120).hand_over(0, documents(1))
+
+    state = place.settle().of(RUN)
+    assert (state.waiting, state.rejected) == (1, 0)
+    place.control.resume(place.alias)
+
+
+def test_what_an_abandoned_try_rejected_does_not_end_a_later_hand_over(place: Place) -> None:
+    store = RejectedObjects(place.s3.client, place.s3.bucket, index=place.alias, run=RUN, input=INPUT)
+    store.keep(0, [Rejected(0, "id-0", "mapper_parsing_exception", "n", b"{}")])
+    place.lanes(stream=False, ago=-120).hand_over(0, documents(1))
+    place.s3.client.delete_object(Bucket=place.s3.bucket, Key=place.s3.keys("spool/")[0])
+
+    assert place.settle().of(RUN).missing_ids == ["id-0"]

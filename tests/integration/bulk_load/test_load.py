@@ -17,10 +17,12 @@ from pyarrow import parquet
 from local.simulators.node_faults.control import FaultProxy
 from local.simulators.node_faults.faults import Fault, Kind
 from searchops.core.bulk.ledger import Unbalanced
+from searchops.core.bulk.model import Rejected
+from searchops.core.bulk.places import rejected_key
 from searchops.core.bulk.runs import State
 from searchops.core.bulk.scheme import Deletes, SchemeDiffers, VersionScheme
 from searchops.core.bulk.sources import Input
-from searchops.core.bulk.stores import read_rejected
+from searchops.core.bulk.stores import RejectedObjects, read_rejected
 from searchops.core.errors import DataError, TransientError
 from searchops.operators.bulk import OpenSearchBulkLoadOperator
 from tests.integration.bulk_load.conftest import Loads, MakeLoads
@@ -329,3 +331,34 @@ def test_a_file_that_is_older_than_the_tombstones_of_the_index_is_loaded_when_so
         loads.plan([uri])
 
     assert len(loads.plan([uri], allow_old="True")) == 1
+def test_a_try_forgets_what_the_last_one_rejected_behind_its_checkpoint(
+    make_loads: MakeLoads, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = make_loads(deletes=Deletes.IMMEDIATE)  # hands nothing over: what is refused waits
+    monkeypatch.setattr("searchops.hooks.load.PATIENCE_SECONDS", 0.0)
+    (share,) = loads.plan([loads.put("a.ndjson", lines(9000, filler=1500))])  # five batches
+    proxy.order(Fault(Kind.STATUS_503, times=None, after=2))
+    with pytest.raises(TransientError):
+        loads.load(share)
+    begins = (loads.checkpoint() or {})["batch"]
+    assert 0 < begins < 4
+    run, input = loads.ledger().run, Input.from_dict(share[0]).name
+    store = RejectedObjects(loads.s3, loads.bucket, index=loads.name, run=run, input=input)
+    for batch in (begins - 1, begins, 4):
+        store.keep(batch, [Rejected(batch, "a", "mapper_parsing_exception", "", b"{}")])
+    proxy.clear()
+
+    loads.load(share, try_number=2)
+
+    assert loads.keys("rejected/") == [rejected_key(loads.name, run, input, begins - 1)]
+
+
+def test_a_load_of_empty_files_alone_fails(loads: Loads) -> None:
+    empty, nothing = loads.put("a.ndjson", b""), loads.put("b.ndjson.gz", gzip.compress(b""))
+
+    with pytest.raises(DataError, match=r"expected documents, found none: s3://.*/a\.ndjson"):
+        loads.plan([empty])
+    with pytest.raises(DataError, match=r"expected documents, found none in s3://.*/b\.ndjson\.gz"):
+        loads.whole([nothing])
+
+

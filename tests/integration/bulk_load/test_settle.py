@@ -52,16 +52,21 @@ def test_what_was_handed_over_is_sent_proved_and_the_load_is_settled(handed_over
 
 
 def test_it_stops_by_itself_when_the_cluster_pushes_back_and_nothing_is_lost(
-    handed_over: tuple[Loads, str], proxy: FaultProxy
+    handed_over: tuple[Loads, str], proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads, run = handed_over
     proxy.order(Fault(Kind.STATUS_429, times=None))
 
-    with pytest.raises(TransientError, match="50 documents were not taken"):
-        loads.settle()
+    done = loads.settle()
 
+    assert done["redrive"]["groups"][0]["fates"] == {"not taken": 50}
+    assert "the cluster did not take 50 of 50 documents" in loads.report().title
     assert loads.keys("spool/")
     assert not loads.settled(run)
+    with monkeypatch.context() as later:
+        later.setattr("searchops.core.bulk.redrive.LONGEST_WAIT_SECONDS", 0.0)
+        with pytest.raises(TransientError, match="still wait, because the cluster does not take them"):
+            loads.settle()
     proxy.clear()
     loads.settle()
     assert len(loads.held()) == 100
@@ -160,3 +165,44 @@ def test_a_load_that_is_under_way_is_not_settled(loads: Loads) -> None:
     loads.plan([loads.put("a.ndjson", lines(1))])
 
     assert not loads.settled(loads.ledger().run)
+
+
+def test_the_ledger_says_which_lane_took_what_and_a_stream_that_takes_nothing_is_told(
+    make_loads: MakeLoads, proxy: FaultProxy
+) -> None:
+    loads = make_loads(hand_over={**SPOOLED, "firehose": "no-such-stream"})
+    proxy.order(Fault(Kind.STATUS_429, times=None))
+
+    done = loads.whole([loads.put("a.ndjson", lines(10))])
+
+    assert (done["counts"]["handed_over"], loads.ledger().counts.spooled) == (10, 10)
+    facts = loads.report().facts
+    assert facts["Handed over"] == "0 by Firehose, 10 by the spool"
+    assert facts["Stream"].startswith("stream no-such-stream took nothing")
+
+
+def test_a_load_that_was_abandoned_holds_up_nothing_any_more(loads: Loads) -> None:
+    loads.plan([loads.put("a.ndjson", lines(1))])
+    run = loads.ledger().run
+    assert loads.settle()["sweep"]["held_by"] == [f"load {run} is open"]
+
+    done = loads.settle(abandon=f'["{run}"]')
+
+    assert (done["abandoned"], done["sweep"]["held_by"]) == ([run], [])
+    with pytest.raises(DataError, match="was abandoned, so it never comes to its end"):
+        loads.settled(run)
+    with pytest.raises(DataError, match="expected the ledger of a load, found none"):
+        loads.settle(abandon=["no such load"])
+
+
+def test_settings_that_a_killed_load_has_left_relaxed_are_put_back_when_no_load_is_open(loads: Loads) -> None:
+    (share,) = loads.plan([loads.put("a.ndjson", lines(1))])
+    loads.relax(refresh_interval="30s")
+    assert loads.settle()["restored"] == {}
+    assert loads.settings()["refresh_interval"] == "30s"
+
+    loads.finish([loads.load(share)])
+
+    assert loads.settle()["restored"] == {"refresh_interval": "1s"}
+    assert loads.settings()["refresh_interval"] == "1s"
+    assert loads.settle()["restored"] == {}

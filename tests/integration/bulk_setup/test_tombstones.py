@@ -15,6 +15,7 @@ from opensearchpy.exceptions import ConflictError
 from local.cloud import Cloud
 from searchops.core.bulk import places
 from searchops.core.bulk.bucket import Bucket
+from searchops.core.bulk.manifests import FIREHOSE, Entry, Manifest, Manifests
 from searchops.core.bulk.model import Counts
 from searchops.core.bulk.runs import Ledgers
 from searchops.core.bulk.scheme import PROPERTIES, Deletes, Scheme, VersionScheme
@@ -57,7 +58,7 @@ Make = Callable[..., Tombstones]
 @pytest.fixture
 def sweeper(node: OpenSearch, bucket: Bucket, index: str) -> Make:
     def make(client: Any = node, scheme: Scheme = ATTRIBUTE, name: str = index, **options: Any) -> Tombstones:
-        return Tombstones(client, bucket, name, scheme, days=DAYS, **options)
+        return Tombstones(client, bucket, name, scheme, days=DAYS, **{"replays": tuple, **options})
 
     return make
 
@@ -196,9 +197,12 @@ def test_a_load_keeps_every_tombstone_until_its_hand_overs_are_settled(
     assert held.held_by == ("load manual__1 is open",)
     assert held.forgotten == held.held_by, "for more than a week"
 
+    manifest = Manifest(index, "manual__1", "input", 0, now, [Entry(0, "1", FIREHOSE, 1)])
+    key = Manifests(bucket, index).write(manifest)
     ledgers.close("manual__1", {"input": Counts(accepted=1, handed_over=1)}, now)
     assert sweeper().sweep(now).held_by == ("load manual__1 has hand-overs that are not settled",)
-    ledgers.settle("manual__1", now)
+    ledgers.settle("manual__1", now, going=key)
+    bucket.delete(key)
     assert sweeper().sweep(now).deleted == 2
 
 

@@ -9,6 +9,7 @@ from enum import Enum
 from itertools import count, islice
 
 from searchops.core.bulk.encode import Encoder, Unencodable, encode_source
+from searchops.core.bulk.manifests import SPOOL
 from searchops.core.bulk.model import BatchResult, Counts, End, Kind, Operation, Rejected, Unreadable
 
 MAX_REQUEST_BYTES = 10 * 2**20
@@ -106,6 +107,7 @@ class Batch:
         counts.superseded = ends.count(End.SUPERSEDED)
         counts.rejected = ends.count(End.REJECTED)
         counts.handed_over = ends.count(End.HANDED_OVER)
+        counts.spooled = self.lanes.get(SPOOL, 0)
         rejected = sorted(self.rejected, key=lambda document: document.position)
         return BatchResult(self.number, self.first, ends, counts, rejected, dict(self.lanes))
 

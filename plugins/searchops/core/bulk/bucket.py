@@ -76,6 +76,32 @@ class Bucket:
                 return None
             raise classify_client_error(error) from error
 
+    def get_tagged(self, key: str) -> tuple[bytes, str] | None:
+        """
+        :return: an object and its ETag, for `put_if`; None where there is no such object
+        """
+        try:
+            answer = self._s3.get_object(Bucket=self.name, Key=key)
+            return answer["Body"].read(), str(answer["ETag"])
+        except Exception as error:
+            if code_of(error) in ("NoSuchKey", "404"):
+                return None
+            raise classify_client_error(error) from error
+
+    def put_if(self, key: str, body: bytes, etag: str) -> bool:
+        """Write over an object, as long as it is still the one that was read.
+
+        :return: whether it was; nothing is written where it is not
+        :raises TransientError, DataError: it could not be written
+        """
+        try:
+            self._s3.put_object(Bucket=self.name, Key=key, Body=body, IfMatch=etag)
+        except Exception as error:
+            if code_of(error) in ("PreconditionFailed", "412", "NoSuchKey", "404", "ConditionalRequestConflict"):
+                return False
+            raise classify_client_error(error) from error
+        return True
+
     def list(self, prefix: str) -> Iterator[Stored]:
         """The objects below a prefix in the order of their keys: one call for each thousand."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)

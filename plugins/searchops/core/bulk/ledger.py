@@ -55,6 +55,17 @@ class Checkpoint:
             "complete": self.complete,
         }
         return json.dumps(values).encode()
+    @staticmethod
+    def batch_of(data: bytes) -> int:
+        """Number of the batch that a try with this checkpoint begins with.
+
+        :raises DataError: it is none of ours
+        """
+        try:
+            return int(json.loads(data)["batch"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"expected a checkpoint that searchops wrote, found {data[:80]!r}") from error
+
 
     @classmethod
     def from_json(cls, data: bytes, input: str) -> Self:

@@ -108,7 +108,8 @@ class HandedOver(NamedTuple):
 class Counts:
     """How many documents have which end; ``accepted`` is their sum once nothing is under way.
 
-    ``retried`` counts documents each time they are sent again, ``refused`` the answers 429, ``bytes`` what the requests' bodies held.
+    ``spooled`` of those that were handed over went to the spool, the others to Firehose. ``retried`` counts documents each time they are
+    sent again, ``refused`` the answers 429, ``bytes`` what the requests' bodies held.
     """
 
     accepted: int = 0
@@ -116,6 +117,7 @@ class Counts:
     superseded: int = 0
     rejected: int = 0
     handed_over: int = 0
+    spooled: int = 0
     retried: int = 0
     refused: int = 0
     requests: int = 0

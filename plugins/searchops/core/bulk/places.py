@@ -54,8 +54,8 @@ def manifest_key(index: str, run: str, input: str, batch: int, digest: str) -> s
     return f"{manifests_prefix(index, run)}{_quote(input)}/{batch:08d}-{digest}.json.gz"
 
 
-def rejected_prefix(index: str, run: str | None = None) -> str:
-    return _below(REJECTED, index, run)
+def rejected_prefix(index: str, run: str | None = None, input: str | None = None) -> str:
+    return _below(REJECTED, index, run) + ("" if input is None else f"{_quote(input)}/")
 
 
 def rejected_key(index: str, run: str, input: str, batch: int) -> str:

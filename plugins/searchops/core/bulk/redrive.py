@@ -30,6 +30,8 @@ from searchops.core.bulk.stores import RejectedObjects
 from searchops.core.bulk.undelivered import UNREADABLE, BrokenObject, Line, Undelivered, failed, lines_of, spooled
 from searchops.core.errors import DataError, SearchOpsError, TransientError
 
+LONGEST_WAIT_SECONDS = 86_400.0
+"""Passes are made every hour; a cluster that takes nothing for a whole day has no quiet hour."""
 _LINES, _BYTES = 1_000, 3 * 2**20
 """Of one writing: about a request."""
 _SHARE = 0.1
@@ -121,6 +123,8 @@ class Outcome:
     :param removed: objects all of whose lines have ended
     :param broken: objects that can not be read to their end, and are kept
     :param cut_short: why not every object was looked at; empty when each was
+    :param left_since: when the oldest was handed over that is left because the cluster did not take it, or because the pass was cut short
+        before it (epoch seconds); None where there is none
     """
 
     index: str
@@ -129,6 +133,10 @@ class Outcome:
     removed: int = 0
     broken: list[str] = field(default_factory=list)
     cut_short: str = ""
+    left_since: float | None = None
+
+    def leave(self, since: float) -> None:
+        self.left_since = since if self.left_since is None else min(since, self.left_since)
 
     def add(self, line: Line, fate: Fate, key: str) -> None:
         """:param key: of the object that has the line"""
@@ -174,13 +182,16 @@ class Outcome:
             ],
         }
 
-    def problem(self) -> SearchOpsError | None:
-        """Why the pass has not done what it was asked for, if it has not."""
-        waiting = self.count(Fate.NOT_TAKEN)
-        if waiting or self.cut_short:
+    def problem(self, now: float) -> SearchOpsError | None:
+        """What a person has to see to. That a busy cluster does not take documents is none before some have waited for a day.
+
+        :param now: epoch seconds
+        """
+        if self.left_since is not None and now - self.left_since > LONGEST_WAIT_SECONDS:
             return TransientError(
-                f"index {self.index}: {waiting} documents were not taken{f'; {self.cut_short}' if self.cut_short else ''}: they are kept; "
-                "run again when the cluster is less busy",
+                f"index {self.index}: documents that were handed over at {_time(self.left_since)} still wait, because the cluster does not "
+                f"take them ({self.count(Fate.NOT_TAKEN)} in this pass{f'; {self.cut_short}' if self.cut_short else ''}): they are kept; "
+                "give the cluster room, or run it at an hour when it is less busy",
                 facts=self.facts,
             )
         rejected, unreadable, elsewhere = (self.count(fate) for fate in (Fate.REJECTED, Fate.UNREADABLE, Fate.OTHER_INDEX))
@@ -245,13 +256,14 @@ class Redrive:
         """
         outcome = Outcome(self._index)
         for item in self._objects(choice):
+            if outcome.cut_short:
+                outcome.leave(item.modified_at)
+                continue
             content = self._bucket.get(item.key)
             if content is None:  # another pass was faster
                 continue
             outcome.objects += 1
             self._drive(item, content, choice, outcome)
-            if outcome.cut_short:
-                break
         log.info("%s", outcome.title)
         return outcome
 
@@ -296,6 +308,8 @@ class Redrive:
         for line in lines:
             outcome.add(line, fate, reading.item.key)
             reading.end(line, fate)
+            if fate is Fate.NOT_TAKEN:
+                outcome.leave(line.at)
 
     def _write(self, lines: Sequence[Line], reading: _Reading, outcome: Outcome) -> None:
         sent, operations = [], []

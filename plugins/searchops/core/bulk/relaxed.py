@@ -127,6 +127,10 @@ class RelaxedSettings:
         self._set(target.concrete, to_set)
         return Changed(target.concrete, to_set)
 
+    def is_relaxed(self) -> bool:
+        """Whether a load has relaxed settings that were not put back."""
+        return self._record() is not None
+
     def restore(self) -> Changed:
         """Put back what stood there before, and show what was written. Nothing to do where nothing was relaxed."""
         record = self._record()

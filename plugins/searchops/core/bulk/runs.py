@@ -15,7 +15,7 @@ from searchops.core.bulk import places
 from searchops.core.bulk.bucket import Bucket
 from searchops.core.bulk.ledger import Unbalanced, check
 from searchops.core.bulk.model import Counts
-from searchops.core.errors import DataError
+from searchops.core.errors import DataError, TransientError
 
 _FORMAT = 1
 
@@ -27,15 +27,21 @@ class State(Enum):
     """Every document has its end; some are on manifests."""
     SETTLED = "settled"
     """Nothing is on a manifest any more."""
+    ABANDONED = "abandoned"
+    """A person has said that nothing writes for it any more: it never came to its end. What it handed over is still proved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """:param source: for a person: its URI, and which part of it"""
+    """
+    :param source: for a person: its URI, and which part of it
+    :param replaced: a later plan of the run does not have it any more, e.g. because the file was uploaded again; it is kept to be seen
+    """
 
     source: str
     counts: Counts = field(default_factory=Counts)
     complete: bool = False
+    replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +61,11 @@ class Run:
 
     @property
     def counts(self) -> Counts:
+        """Of the inputs that the run has; not of those that were replaced."""
         total = Counts()
         for part in self.inputs.values():
-            total.add(part.counts)
+            if not part.replaced:
+                total.add(part.counts)
         return total
 
     def check_target(self, uuid: str) -> None:
@@ -75,6 +83,7 @@ class Run:
     def to_json(self) -> bytes:
         inputs = {
             name: {"source": part.source, "counts": part.counts.to_dict(), "complete": part.complete}
+            | ({"replaced": True} if part.replaced else {})
             for name, part in self.inputs.items()
         }
         head = {"format": _FORMAT, "index": self.index, "run": self.run, "state": self.state.value}
@@ -90,7 +99,12 @@ class Run:
             if values["format"] != _FORMAT:
                 raise ValueError(f"format {values['format']}")
             inputs = {
-                name: Input(str(part["source"]), Counts.from_dict(part["counts"]), bool(part["complete"]))
+                name: Input(
+                    str(part["source"]),
+                    Counts.from_dict(part["counts"]),
+                    bool(part["complete"]),
+                    bool(part.get("replaced", False)),
+                )
                 for name, part in values["inputs"].items()
             }
             return cls(
@@ -122,13 +136,15 @@ class Ledgers:
     def open(self, run: str, sources: Mapping[str, str], now: float, *, target_uuid: str = "", tasks: int = 1) -> Run:
         """Begin a run, or take up one that was begun: it keeps the time at which it began and what its inputs had come to.
 
-        :param sources: of each input, by its name
+        :param sources: of each input, by its name. Another one that has counts stays, as replaced: its documents are in the index
         """
         before = self.read(run)
         if before is not None:
             before.check_target(target_uuid)
         known = before.inputs if before else {}
-        inputs = {name: known.get(name, Input(source)) for name, source in sources.items()}
+        inputs = {name: replace(known.get(name, Input(source)), replaced=False) for name, source in sources.items()}
+        gone = {name: part for name, part in known.items() if name not in sources and part.counts.accepted}
+        inputs |= {name: replace(part, replaced=True) for name, part in gone.items()}
         began_at = before.began_at if before else now
         return self._write(Run(self._index, run, State.OPEN, began_at, now, inputs, target_uuid, tasks))
 
@@ -142,26 +158,62 @@ class Ledgers:
         before = self.read(run)
         if before is None:
             raise DataError(f"index {self._index}, run {run}: expected a ledger, found none: was it removed by hand?")
-        if missing := sorted(set(before.inputs) - set(counts)):
-            names = ", ".join(before.inputs[name].source for name in missing[:3])
-            raise Unbalanced(f"run {run}: {len(missing)} of {len(before.inputs)} inputs have not come to their end, e.g. {names}")
+        expected = {name: part for name, part in before.inputs.items() if not part.replaced}
+        if missing := sorted(set(expected) - set(counts)):
+            names = ", ".join(expected[name].source for name in missing[:3])
+            raise Unbalanced(f"run {run}: {len(missing)} of {len(expected)} inputs have not come to their end, e.g. {names}")
         for part in counts.values():
             check(part)
-        inputs = {name: Input(part.source, counts[name], complete=True) for name, part in before.inputs.items()}
-        ended = self._write(replace(before, state=State.CLOSED, changed_at=now, inputs=inputs))
-        # Looked at behind the write: a settling that has proved all of it found the run open, and will not come back to it.
-        left = next(self._bucket.list(places.manifests_prefix(self._index, run)), None)
-        return ended if left is not None else self._write(replace(ended, state=State.SETTLED))
+        ended = {name: Input(part.source, counts[name], complete=True) for name, part in expected.items()}
+        closed = self._write(replace(before, state=State.CLOSED, changed_at=now, inputs={**before.inputs, **ended}))
+        # Behind the write: a settling that has proved all of it found the run open, and will not come back to it.
+        return self.settle(run, now) or closed
 
-    def settle(self, run: str, now: float) -> Run | None:
-        """Note that nothing of a closed run is on a manifest any more.
+    def settle(self, run: str, now: float, *, going: str | None = None) -> Run | None:
+        """Note that nothing of a closed run is on a manifest any more; otherwise nothing is done.
 
+        The manifests are listed when the ledger has been read as closed, because nothing adds to them from then on; a run that is
+        opened again in between has another ledger, which is not written over.
+
+        :param going: key of a manifest that is proved and about to be removed
         :return: the ledger; None where there is none, as for a function that keeps no books
         """
-        before = self.read(run)
-        if before is None or before.state is not State.CLOSED:
+        found = self._bucket.get_tagged(places.ledger_key(self._index, run))
+        if found is None:
+            return None
+        before = Run.from_json(found[0])
+        if before.state is not State.CLOSED or self.has_manifests(run, going):
             return before
-        return self._write(replace(before, state=State.SETTLED, changed_at=now))
+        settled = replace(before, state=State.SETTLED, changed_at=now)
+        return settled if self._write_over(settled, found[1]) else self.read(run)
+
+    def abandon(self, run: str, now: float) -> Run:
+        """Note that nothing writes for an open run any more, though it never came to its end; one that did is left as it is.
+
+        :raises DataError: there is no such run
+        :raises TransientError: it is being written
+        """
+        found = self._bucket.get_tagged(places.ledger_key(self._index, run))
+        if found is None:
+            raise DataError(
+                f"index {self._index}, run {run!r}: expected the ledger of a load, found none: take the run's name as the report of its "
+                "plan has it"
+            )
+        before = Run.from_json(found[0])
+        if before.state is not State.OPEN:
+            return before
+        abandoned = replace(before, state=State.ABANDONED, changed_at=now)
+        if not self._write_over(abandoned, found[1]):
+            raise TransientError(
+                f"index {self._index}, run {run!r}: its ledger was written at the same moment: look who loads for it"
+            )
+        return abandoned
+
+    def has_manifests(self, run: str, but: str | None = None) -> bool:
+        """
+        :param but: the key of one that does not count
+        """
+        return any(stored.key != but for stored in self._bucket.list(places.manifests_prefix(self._index, run)))
 
     def all(self) -> Iterator[Run]:
         """Every run that is known, in the order of their names."""
@@ -169,6 +221,9 @@ class Ledgers:
             content = self._bucket.get(stored.key)
             if content is not None:
                 yield Run.from_json(content)
+
+    def _write_over(self, run: Run, etag: str) -> bool:
+        return self._bucket.put_if(places.ledger_key(self._index, run.run), run.to_json(), etag)
 
     def _write(self, run: Run) -> Run:
         self._bucket.put(places.ledger_key(self._index, run.run), run.to_json())

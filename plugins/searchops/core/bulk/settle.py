@@ -33,6 +33,8 @@ FIREHOSE_SECONDS = 900.0 + 7_200.0 + 900.0
 """How long Firehose may have a record: its longest buffer, its longest retries (API reference, BufferingHints and RetryOptions), and time
 for it to write to S3 what has failed."""
 MOST_NAMED = 10
+_CLOCKS_SECONDS = 60.0
+"""How far the clock of who hands over, and that of S3, may differ."""
 _DOCUMENTS = 1_000
 """Of one ``_mget``."""
 _MANIFESTS = 64
@@ -144,8 +146,9 @@ class Settler:
     :param client: an opensearch-py client
     :param scheme: of the index
     :param firehose_seconds: how long after a hand-over Firehose may still bring it
-    :param settled: told the name of a run when nothing of it is left; before its last manifest goes and once more after, so that
-        neither a process that dies nor a load that ends in between leaves it unmarked. It has to look whether the run is closed
+    :param settled: told the name of a run when all that was found of it is proved; before its last manifest goes, whose key it is
+        given, and once more after (None), so that neither a process that dies nor a load that ends in between leaves it unmarked. A
+        load may have handed over more meanwhile: it has to look whether the run is closed, and then whether there is another manifest
     """
 
     def __init__(
@@ -157,7 +160,7 @@ class Settler:
         index: str,
         scheme: Scheme,
         firehose_seconds: float = FIREHOSE_SECONDS,
-        settled: Callable[[str], None] = lambda run: None,
+        settled: Callable[[str, str | None], object] = lambda run, going: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._connection = IndexConnection(client, index)
@@ -185,7 +188,7 @@ class Settler:
         for name, key in known.last.items():
             self._remove_last(known.result.of(name), key)
         if run is not None and run not in known.result.runs:
-            self._settled(run)
+            self._settled(run, None)
         for state in known.result.runs.values():
             log.info("%s: run %s: %s", self._index, state.run, state)
         return known.result
@@ -320,10 +323,10 @@ class Settler:
 
     def _remove_last(self, state: RunState, key: str) -> None:
         if state.settled:
-            self._settled(state.run)
+            self._settled(state.run, key)
         self._manifests.remove(key)
         if state.settled:
-            self._settled(state.run)
+            self._settled(state.run, None)
 
 
 class _Failures:
@@ -350,14 +353,18 @@ class _Failures:
 
 
 class _Rejected:
-    """The documents that were handed over and rejected later: by a redrive, or by a load that was done again from its checkpoint."""
+    """The documents that were handed over and rejected later: by a redrive, or by a load that was done again from its checkpoint.
+
+    With the time of the last rejection: one that is older than the hand-over says nothing of it. The mapping was mended since, and the
+    file loaded again.
+    """
 
     def __init__(self, bucket: Bucket, index: str) -> None:
         self._bucket = bucket
         self._index = index
         self._seen: set[tuple[str, float]] = set()
-        self._documents: set[str] = set()
-        self._positions: set[tuple[str, str, int]] = set()
+        self._at: dict[str | tuple[str, str, int], float] = {}
+        """By the write, and by run, input and position."""
 
     def read(self, run: str, *, since: float = 0.0) -> None:
         """Read what has come since the last time, as far as it was written since a moment (epoch seconds)."""
@@ -367,16 +374,19 @@ class _Rejected:
             input = places.place_of(stored.key).input
             for document in read_rejected(self._bucket.get(stored.key) or b""):
                 if not input.startswith(places.REDRIVE):
-                    self._positions.add((run, input, document.position))
+                    self._note((run, input, document.position), stored.modified_at)
                     continue
                 with suppress(Unusable):
                     read = read_envelope(document.line)
-                    self._documents.add(_name(read.id, read.version, read.sequence))
+                    self._note(_name(read.id, read.version, read.sequence), stored.modified_at)
             self._seen.add((stored.key, stored.modified_at))
 
+    def _note(self, name: str | tuple[str, str, int], at: float) -> None:
+        self._at[name] = max(at, self._at.get(name, at))
+
     def holds(self, manifest: Manifest, entry: Entry) -> bool:
-        of_load = (manifest.run, manifest.input, entry.position)
-        return of_load in self._positions or _name(entry.id, entry.version, entry.sequence) in self._documents
+        names = ((manifest.run, manifest.input, entry.position), _name(entry.id, entry.version, entry.sequence))
+        return any(self._at.get(name, 0.0) >= manifest.written_at - _CLOCKS_SECONDS for name in names)
 
 
 def _name(id: str, version: int | None, sequence: str | None) -> str:

@@ -25,6 +25,14 @@ class RejectedObjects:
         content = b"".join(map(_line, documents))
         self._bucket.put(places.rejected_key(*self._place, batch), gzip.compress(content, 6, mtime=0))
 
+    def forget(self, first: int) -> None:
+        """Remove what an earlier try kept of this batch and of later ones: they are done again, and what is rejected then is kept anew."""
+        index, run, input = self._place
+        least = places.rejected_key(index, run, input, first)
+        for stored in list(self._bucket.list(places.rejected_prefix(index, run, input))):
+            if stored.key >= least:
+                self._bucket.delete(stored.key)
+
 
 def read_rejected(content: bytes) -> Iterator[Rejected]:
     """The documents of one object; none of one that is gone (no bytes)."""

@@ -86,7 +86,7 @@ class Tombstones:
     """
 
     def __init__(
-        self, client: Any, bucket: Bucket, index: str, scheme: Scheme, *, days: int, replays: Replays = tuple, page: int = PAGE
+        self, client: Any, bucket: Bucket, index: str, scheme: Scheme, *, days: int, replays: Replays, page: int = PAGE
     ) -> None:
         if days < MIN_DAYS:
             raise DataError(f"index {index}: tombstone_days: expected at least {MIN_DAYS}, found {days}")
@@ -141,9 +141,14 @@ class Tombstones:
                 content = self._bucket.get(stored.key)
                 run = Run.from_json(content) if content is not None else None
                 self._ledgers[stored.key] = (stored.modified_at, run)
-            if run is not None and run.state is not State.SETTLED:
+            if run is not None and self._may_write(run):
                 found.append(_OpenLoad(run))
         return found
+
+    def _may_write(self, run: Run) -> bool:
+        if run.state is State.ABANDONED:
+            return next(self._bucket.list(places.manifests_prefix(self._index, run.run)), None) is not None
+        return run.state is not State.SETTLED
 
     def _query(self, cutoff: float) -> dict[str, Any]:
         old = {"range": {f"{FIELD}.deleted_at": {"lt": int(cutoff * 1000), "format": "epoch_millis"}}}

@@ -207,6 +207,16 @@ def test_each_result_counts_its_ends() -> None:
     assert (counts.accepted, counts.indexed, counts.superseded, counts.rejected, counts.ended) == (4, 2, 1, 1, 4)
 
 
+def test_a_result_counts_what_went_to_the_spool() -> None:
+    (batch,) = batches([index("a", {}, version=1), index("b", {}, version=1)])
+    batch.end_all([0, 1], End.HANDED_OVER)
+    batch.lanes |= {"firehose": 1, "spool": 1}
+
+    counts = batch.result().counts
+
+    assert (counts.handed_over, counts.spooled, counts.ended) == (2, 1, 2)
+
+
 def test_a_document_without_an_end_is_never_a_result() -> None:
     (batch,) = batches([index("a", {}, version=1)])
 

@@ -9,7 +9,7 @@ from searchops.core.bulk.redrive import Choice, Fate, Outcome
 from searchops.core.bulk.undelivered import Line
 from searchops.core.errors import DataError, TransientError
 
-
+NOW = 1_700_000_000.0
 KEY = "spool/products/run/0a1b2c.ndjson.gz"
 
 
@@ -23,21 +23,29 @@ def test_a_pass_has_a_problem_where_something_is_left_or_lost_to_the_index(fate)
     outcome.add(line(), fate, KEY)
 
     expected = {
-        Fate.NOT_TAKEN: TransientError,
         Fate.REJECTED: DataError,
         Fate.UNREADABLE: DataError,
         Fate.OTHER_INDEX: DataError,
     }.get(fate)
-    problem = outcome.problem()
+    problem = outcome.problem(NOW)
     assert problem is None if expected is None else type(problem) is expected
 
 
-def test_a_pass_that_was_cut_short_is_to_be_repeated():
-    assert isinstance(Outcome("products", cut_short="busy").problem(), TransientError)
+def test_a_busy_cluster_is_no_problem_before_something_has_waited_for_a_day():
+    outcome = Outcome("products", cut_short="busy")
+    outcome.leave(NOW)
+    outcome.leave(NOW - 86_400)
+    outcome.leave(NOW - 10)
+
+    assert outcome.problem(NOW) is None
+    assert "busy" in outcome.title
+    problem = outcome.problem(NOW + 1)
+    assert isinstance(problem, TransientError)
+    assert "handed over at 2023-11-13T22:13:20+00:00 still wait" in str(problem)
 
 
 def test_an_object_that_can_not_be_read_is_told():
-    assert "1 objects can not be read" in str(Outcome("products", broken=["key"]).problem())
+    assert "1 objects can not be read" in str(Outcome("products", broken=["key"]).problem(NOW))
 
 
 def test_groups_come_largest_first_with_times_the_place_of_the_first_and_remedy():
@@ -59,7 +67,7 @@ def test_neither_facts_nor_log_nor_xcom_have_words_of_the_cluster_which_may_quot
     outcome = Outcome("products")
     outcome.add(line(), Fate.REJECTED, KEY)
 
-    told = [outcome.facts, outcome.title, outcome.problem(), *outcome.largest_first, outcome.as_json()]
+    told = [outcome.facts, outcome.title, outcome.problem(NOW), *outcome.largest_first, outcome.as_json()]
     assert not any("words of the cluster" in str(each) for each in told)
 
 

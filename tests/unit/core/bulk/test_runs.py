@@ -9,8 +9,8 @@ from searchops.core.bulk.bucket import Bucket
 from searchops.core.bulk.ledger import Unbalanced
 from searchops.core.bulk.manifests import FIREHOSE, Entry, Manifest, Manifests
 from searchops.core.bulk.model import Counts
-from searchops.core.bulk.runs import Ledgers, State
-from searchops.core.errors import DataError
+from searchops.core.bulk.runs import Ledgers, Run, State
+from searchops.core.errors import DataError, TransientError
 from tests.unit.core.bulk.small_s3 import SmallS3
 
 INDEX, RUN = "products", "bulk_load_products manual__2026-11-21T00:00:00+00:00"
@@ -27,8 +27,12 @@ def ledgers(bucket: Bucket) -> Ledgers:
     return Ledgers(bucket, INDEX)
 
 
-def manifest(bucket: Bucket) -> str:
-    return Manifests(bucket, INDEX).write(Manifest(INDEX, RUN, "a", 0, 5.0, [Entry(0, "1", FIREHOSE, 1)]))
+def manifest(bucket: Bucket, batch: int = 0) -> str:
+    return Manifests(bucket, INDEX).write(Manifest(INDEX, RUN, "a", batch, 5.0, [Entry(0, "1", FIREHOSE, 1)]))
+
+
+def state_of(run: Run | None) -> State | None:
+    return run.state if run else None
 
 
 def balanced(handed_over: int = 0) -> dict[str, Counts]:
@@ -127,3 +131,86 @@ def test_what_is_no_ledger_is_not_taken_for_one(ledgers: Ledgers, bucket: Bucket
     bucket.put(places.ledger_key(INDEX, RUN), content)
     with pytest.raises(DataError, match="expected a ledger that searchops wrote"):
         ledgers.read(RUN)
+
+
+def test_what_a_load_hands_over_while_it_is_being_settled_keeps_it_closed(ledgers: Ledgers, bucket: Bucket) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+    proved = manifest(bucket)
+    later = manifest(bucket, batch=1)
+    ledgers.close(RUN, balanced(handed_over=1), now=2.0)
+
+    assert state_of(ledgers.settle(RUN, now=3.0, going=proved)) is State.CLOSED
+    bucket.delete(proved)
+    assert state_of(ledgers.settle(RUN, now=3.0)) is State.CLOSED
+    assert state_of(ledgers.settle(RUN, now=3.0, going=later)) is State.SETTLED
+
+
+def test_a_run_that_is_opened_again_while_it_is_being_settled_stays_open(ledgers: Ledgers, bucket: Bucket, s3: SmallS3) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+    key = manifest(bucket)
+    ledgers.close(RUN, balanced(handed_over=1), now=2.0)
+
+    def open_again(operation: str, of: str) -> str:
+        if operation == "ListObjectsV2":
+            s3.fails = lambda operation, key: ""
+            ledgers.open(RUN, SOURCES, now=3.0)
+        return ""
+
+    s3.fails = open_again
+
+    assert state_of(ledgers.settle(RUN, now=4.0, going=key)) is State.OPEN
+    assert state_of(ledgers.read(RUN)) is State.OPEN
+
+
+def test_an_input_that_a_later_plan_does_not_have_stays_as_replaced_and_is_not_waited_for(ledgers: Ledgers) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+    ledgers.close(RUN, balanced(), now=2.0)
+
+    ledgers.open(RUN, {"b": SOURCES["b"], "c": SOURCES["a"]}, now=3.0)
+    ended = ledgers.close(RUN, {"b": Counts(accepted=1, indexed=1), "c": Counts(accepted=5, indexed=5)}, now=4.0)
+
+    assert ended == ledgers.read(RUN)
+    assert {name: (part.counts.accepted, part.replaced) for name, part in ended.inputs.items()} == {
+        "a": (3, True),
+        "b": (1, False),
+        "c": (5, False),
+    }
+    assert ended.counts.accepted == 6
+    assert not ledgers.open(RUN, SOURCES, now=5.0).inputs["a"].replaced
+
+
+def test_an_input_of_which_nothing_is_known_is_forgotten_when_it_is_replaced(ledgers: Ledgers) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+    assert set(ledgers.open(RUN, {"c": "s3://bucket/c.ndjson"}, now=2.0).inputs) == {"c"}
+
+
+def test_an_open_run_can_be_abandoned_and_taken_up_again(ledgers: Ledgers) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+    assert ledgers.abandon(RUN, now=2.0).state is State.ABANDONED
+    assert state_of(ledgers.read(RUN)) is State.ABANDONED
+    assert state_of(ledgers.settle(RUN, now=3.0)) is State.ABANDONED
+    assert ledgers.open(RUN, SOURCES, now=4.0).state is State.OPEN
+
+
+def test_a_run_that_came_to_its_end_is_not_abandoned_and_an_unknown_one_is_told(ledgers: Ledgers) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+    ledgers.close(RUN, balanced(), now=2.0)
+    assert ledgers.abandon(RUN, now=3.0).state is State.SETTLED
+    with pytest.raises(DataError, match="run 'another': expected the ledger of a load, found none"):
+        ledgers.abandon("another", now=3.0)
+
+
+def test_a_run_that_is_written_at_the_same_moment_is_not_abandoned(ledgers: Ledgers, s3: SmallS3) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+
+    def write(operation: str, of: str) -> str:
+        if operation == "PutObject":
+            s3.fails = lambda operation, key: ""
+            ledgers.open(RUN, SOURCES, now=2.0)
+        return ""
+
+    s3.fails = write
+
+    with pytest.raises(TransientError, match="was written at the same moment"):
+        ledgers.abandon(RUN, now=3.0)
+    assert state_of(ledgers.read(RUN)) is State.OPEN

@@ -34,6 +34,19 @@ def test_rejected_documents_are_kept_by_batch_and_the_last_writing_counts(s3):
     assert list(read_rejected(s3.get(key))) == [Rejected(2, "b", "k", "r", b"\xff", "file:3")]
 
 
+def test_what_an_earlier_try_rejected_behind_its_checkpoint_is_forgotten(s3):
+    store = RejectedObjects(s3.client, s3.bucket, **WHERE)
+    other = RejectedObjects(s3.client, s3.bucket, **{**WHERE, "input": "0a1b2"})
+    for each, batch in ((store, 7), (store, 8), (store, 10), (other, 9)):
+        each.keep(batch, [Rejected(batch, "a", "k", "r", b"{}")])
+
+    store.forget(8)
+
+    assert s3.keys() == [places.rejected_key("products", "r", "0a1b", 7), places.rejected_key("products", "r", "0a1b2", 9)]
+    store.forget(0)
+    assert len(s3.keys()) == 1
+
+
 def test_an_id_that_utf8_can_not_hold_is_kept_as_it_would_be_written(s3):
     RejectedObjects(s3.client, s3.bucket, **WHERE).keep(0, [Rejected(1, "a\ud83d", "bad_id", "id: \ud83d", b"{}")])
 
