@@ -131,8 +131,8 @@ class LoadClients(IndexClients):
             raise DataError(
                 f"{local[0]!r}: expected s3://bucket/key or s3://bucket/prefix/: a worker's own disk is not that of others"
             )
-        keeps = self.index.deletes == "tombstone" and not allow_old
-        oldest = time.time() - self.index.tombstone_days * 86_400 if keeps else None
+        days = self.index.tombstone_days  # None where deletes leave no tombstones
+        oldest = time.time() - days * 86_400 if days and not allow_old else None
         return plan_inputs(self.s3, files, self.recipe, format=Format(format) if format else None, oldest=oldest)
 
     def source(self, given: Input) -> Start:
