@@ -149,8 +149,7 @@ def _index_step(client: Any) -> tuple[str | None, int]:
         raise DataError(f"{LANDING_INDEX}: expected an index, found an alias of {', '.join(found)}: remove the alias")
     body = found[LANDING_INDEX]
     # One that somebody else has only just made has no shard that could count.
-    health = {"wait_for_status": "yellow", "timeout": "30s"}
-    ask(client, "GET", path("_cluster", "health", LANDING_INDEX), params=health)
+    ask(client, "GET", path("_cluster", "health", LANDING_INDEX), params={"wait_for_status": "yellow"})
     left = int(ask(client, "GET", path(LANDING_INDEX, "_count"))["count"])
     right = body["settings"]["index"].get("default_pipeline") == PIPELINE and body["mappings"].get("dynamic") == "strict"
     return (None if right else "settings"), left
