@@ -86,6 +86,30 @@ def test_the_referee_finds_a_defect(world: World, tmp_path: Path, kind: type[Wri
     assert any(each in found for each in words), found
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (defects.DropsOneHandedOver, ("documents handed over on no manifest", "documents lost")),
+        (defects.ForgetsRouting, ("documents of another routing",)),
+        (defects.CountsOneTooMany, ("the ledger does not add up to 200",)),
+    ],
+)
+def test_the_referee_finds_a_defect_where_a_stream_takes_what_is_handed_over(
+    world: World, tmp_path: Path, kind: type[Writer], words: tuple[str, ...]
+) -> None:
+    outcome = judged(world, tmp_path, kind, with_stream=True)
+
+    assert outcome.ends.get("handed_over", 0) > 10
+    assert any(each in "\n".join(outcome.wrong) for each in words), outcome.wrong
+
+
+def test_the_referee_has_nothing_to_say_where_a_stream_takes_what_is_handed_over(world: World, tmp_path: Path) -> None:
+    outcome = judged(world, tmp_path, Writer, with_stream=True)
+
+    assert outcome.wrong == []
+    assert outcome.ends["handed_over"] > 10
+
+
 def test_the_referee_finds_a_checkpoint_that_is_ahead(world: World, tmp_path: Path) -> None:
     kills = [Kill(request, "after") for request in (12, 14, 16)]
 
