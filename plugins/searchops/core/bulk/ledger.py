@@ -7,9 +7,8 @@ counts, so the sum stays right however often a run is killed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 from searchops.core.bulk.effects import CheckpointStore
 from searchops.core.bulk.model import BatchResult, Counts
@@ -55,6 +54,7 @@ class Checkpoint:
             "complete": self.complete,
         }
         return json.dumps(values).encode()
+
     @staticmethod
     def batch_of(data: bytes) -> int:
         """Number of the batch that a try with this checkpoint begins with.
@@ -65,7 +65,6 @@ class Checkpoint:
             return int(json.loads(data)["batch"])
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"expected a checkpoint that searchops wrote, found {data[:80]!r}") from error
-
 
     @classmethod
     def from_json(cls, data: bytes, input: str) -> Self:
@@ -138,11 +137,3 @@ class Ledger:
 
 def _without_bodies(result: BatchResult) -> BatchResult:
     return BatchResult(result.number, result.first, (), result.counts)
-
-
-def total(parts: Sequence[Mapping[str, Any]]) -> Counts:
-    """The sum of the counts of several inputs."""
-    counts = Counts()
-    for part in parts:
-        counts.add(Counts.from_dict(part))
-    return counts
