@@ -110,8 +110,9 @@ class LoadClients(IndexClients):
         """The same for a load that has begun; a closed index is waited for by who writes.
 
         :return: the index, and the load's ledger
-        :raises DataError: also when it is not the index that the load began with
+        :raises DataError: also when it is not the index that the load began with, or the load was abandoned
         """
+        from searchops.core.bulk.runs import State
         from searchops.core.bulk.target import compare_target
         from searchops.core.errors import DataError
 
@@ -119,6 +120,8 @@ class LoadClients(IndexClients):
         ledger = self.ledgers.read(run)
         if ledger is None:
             raise DataError(f"index {self.index.name}, run {run}: expected a ledger, found none: was it removed by hand?")
+        if ledger.state is State.ABANDONED:
+            raise DataError(f"index {self.index.name}, run {run}: the load was abandoned: start a new run")
         ledger.check_target(target.uuid)
         return target, ledger
 

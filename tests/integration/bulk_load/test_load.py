@@ -195,6 +195,16 @@ def test_a_load_whose_index_was_made_anew_behind_a_share_is_not_closed(loads: Lo
     assert loads.ledger().state is State.OPEN
 
 
+def test_a_load_that_was_abandoned_does_not_go_on(loads: Loads) -> None:
+    (share,) = loads.plan([loads.put("a.ndjson", lines(10))])
+    loads.settle(abandon=[loads.ledger().run])
+
+    with pytest.raises(DataError, match="was abandoned: start a new run"):
+        loads.load(share)
+
+    assert loads.held() == {}
+
+
 def test_many_tasks_of_a_load_send_no_more_at_once_than_four(loads: Loads) -> None:
     def ceilings(files: int) -> int:
         uris = [loads.put(f"in/{number}.ndjson", lines(1, number)) for number in range(files)]
@@ -321,16 +331,6 @@ def test_two_shares_of_one_load_are_added_up(loads: Loads) -> None:
     assert {part.complete for part in loads.ledger().inputs.values()} == {True}
 
 
-def test_a_file_that_is_older_than_the_tombstones_of_the_index_is_loaded_when_somebody_says_so(
-    loads: Loads, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    uri, in_nine_days = loads.put("a.ndjson", lines(3)), time.time() + 9 * 86_400
-    monkeypatch.setattr("searchops.hooks.load.time", SimpleNamespace(time=lambda: in_nine_days))
-
-    with pytest.raises(DataError, match="would come back"):
-        loads.plan([uri])
-
-    assert len(loads.plan([uri], allow_old="True")) == 1
 def test_a_try_forgets_what_the_last_one_rejected_behind_its_checkpoint(
     make_loads: MakeLoads, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,3 +362,13 @@ def test_a_load_of_empty_files_alone_fails(loads: Loads) -> None:
         loads.whole([nothing])
 
 
+def test_a_file_that_is_older_than_the_tombstones_of_the_index_is_loaded_when_somebody_says_so(
+    loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, in_nine_days = loads.put("a.ndjson", lines(3)), time.time() + 9 * 86_400
+    monkeypatch.setattr("searchops.hooks.load.time", SimpleNamespace(time=lambda: in_nine_days))
+
+    with pytest.raises(DataError, match="would come back"):
+        loads.plan([uri])
+
+    assert len(loads.plan([uri], allow_old="True")) == 1
