@@ -213,6 +213,7 @@ class OpenSearchBulkLoadOperator(IndexOperator):
 
     def _load_all(self, store: Any, inputs: Sequence[Input], target: Target, ledger: Run) -> dict[str, Counts]:
         """A bad input holds up none of the others."""
+        from searchops.core.bulk.effects import NotHandedOver
         from searchops.core.bulk.sources import BadInput
 
         counts: dict[str, Counts] = {}
@@ -223,6 +224,10 @@ class OpenSearchBulkLoadOperator(IndexOperator):
             except BadInput as error:
                 self.log.error("%s", error)
                 bad.append(error)
+            except NotHandedOver as error:
+                if error.lasting:  # for a person: another try would end the same
+                    raise DataError(str(error), reason=error.reason, facts=error.facts) from error
+                raise
         if bad:
             others = f" ({len(bad)} of {len(inputs)} inputs are like that; the others are loaded)" if len(inputs) > 1 else ""
             raise BadInput(f"{bad[0]}{others}", reason=bad[0].reason) from bad[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 
 from local.cloud import Cloud
 from local.demo.functions import wait_until
@@ -16,9 +17,11 @@ from searchops.core.bulk.places import firehose_failed_prefix
 from searchops.core.bulk.runs import State
 from searchops.core.bulk.scheme import SchemeDiffers
 from searchops.core.errors import DataError, TransientError
+from searchops.operators.bulk import OpenSearchBulkLoadOperator
 from tests.conftest import aws_client
 from tests.integration.bulk_load.conftest import Loads, MakeLoads
 from tests.integration.bulk_load.test_load import SPOOLED, lines
+from tests.unit.core.bulk.small_s3 import Body
 
 
 @pytest.fixture
@@ -179,6 +182,23 @@ def test_the_ledger_says_which_lane_took_what_and_a_stream_that_takes_nothing_is
     facts = loads.report().facts
     assert facts["Handed over"] == "0 by Firehose, 10 by the spool"
     assert facts["Stream"].startswith("stream no-such-stream took nothing")
+
+
+def test_a_bucket_that_is_forbidden_fails_a_load_for_good(make_loads: MakeLoads, proxy: FaultProxy) -> None:
+    loads = make_loads(hand_over=SPOOLED)
+    (share,) = loads.plan([loads.put("a.ndjson", lines(10))])
+    running = loads.running(OpenSearchBulkLoadOperator, inputs=share, map_index=0)
+    task: Any = running.task
+
+    def forbid(request: Any, **_: Any) -> AWSResponse | None:
+        body = b"<Error><Code>AccessDenied</Code><Message>as ordered</Message></Error>"
+        return AWSResponse(request.url, 403, {}, Body(body)) if "/manifests/" in request.url else None
+
+    task.clients.s3.meta.events.register("before-send.s3.PutObject", forbid)
+    proxy.order(Fault(Kind.STATUS_429, times=None))
+
+    with pytest.raises(DataError, match="10 documents could not be handed over"):
+        running.execute()
 
 
 def test_a_load_that_was_abandoned_holds_up_nothing_any_more(loads: Loads) -> None:

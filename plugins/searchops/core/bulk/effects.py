@@ -6,11 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from searchops.core.bulk.model import HandedOver, Rejected
-from searchops.core.errors import TransientError
+from searchops.core.errors import DataError, TransientError
 
 
 class NotHandedOver(TransientError):
     """No lane took them. Nothing is lost: the checkpoint stays before them and the caller tries again."""
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it does not pass by itself: a permission, a missing bucket."""
+        return isinstance(self.__cause__, DataError)
 
 
 class HandOver(Protocol):
@@ -21,7 +26,6 @@ class HandOver(Protocol):
 
         :return: how many each lane took, e.g. ``{"firehose": 480, "spool": 2}``
         :raises NotHandedOver: no lane took one of them; those that were taken need not be known
-        :raises DataError: the same, for a reason that does not pass: a permission, a missing bucket
         """
 
 

@@ -15,7 +15,7 @@ from searchops.core.bulk.effects import NotHandedOver
 from searchops.core.bulk.firehose import FirehoseLane, fits
 from searchops.core.bulk.manifests import FIREHOSE, SPOOL, Entry, Manifest, Manifests
 from searchops.core.bulk.model import HandedOver
-from searchops.core.errors import DataError, SearchOpsError
+from searchops.core.errors import SearchOpsError
 
 SPOOL_BYTES = 8 * 2**20
 """Of the lines of one object, before compression; a single longer line has an object of its own."""
@@ -97,9 +97,7 @@ class HandOverLanes:
             entries = [_entry(document, keys.get(place)) for place, document in enumerate(documents)]
             self._manifests.write(Manifest(self._index, self._run, self._input, batch, self._clock(), entries))
         except SearchOpsError as error:
-            # A missing bucket or permission is for a person to mend: waiting does not help.
-            family = DataError if isinstance(error, DataError) else NotHandedOver
-            raise family(
+            raise NotHandedOver(
                 f"{len(documents)} documents could not be handed over: Firehose left {len(spooled)}, and the bucket does not take "
                 f"them or their manifest: {error}",
                 reason=error.reason,

@@ -18,7 +18,7 @@ def client_of(url: str) -> Any:
     return session.client("s3", region_name=REGION, endpoint_url=url, config=Config(retries={"total_max_attempts": 1}))
 
 
-class _Body:
+class Body:
     def __init__(self, content: bytes) -> None:
         self._content = content
 
@@ -45,7 +45,7 @@ class SmallS3:
             return None
         status = {"ConditionalRequestConflict": 409, "AccessDenied": 403, "NoSuchBucket": 404}.get(code, 503)
         body = f"<Error><Code>{code}</Code><Message>as ordered</Message></Error>".encode()
-        return AWSResponse(request.url, status, {"Content-Type": "application/xml"}, _Body(body))
+        return AWSResponse(request.url, status, {"Content-Type": "application/xml"}, Body(body))
 
     def keys(self, prefix: str = "") -> list[str]:
         answer = self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix)

@@ -15,7 +15,7 @@ from searchops.core.bulk.firehose import FirehoseLane
 from searchops.core.bulk.lanes import SPOOL_BYTES, HandOverLanes, SpoolLane, cut
 from searchops.core.bulk.manifests import Manifest, Manifests
 from searchops.core.bulk.model import HandedOver
-from searchops.core.errors import DataError, TransientError
+from searchops.core.errors import TransientError
 from tests.unit.core.bulk.small_firehose import SmallFirehose, refusal
 from tests.unit.core.bulk.small_s3 import SmallS3
 
@@ -103,14 +103,14 @@ def test_a_spool_that_can_not_be_written_hands_nothing_over(s3):
     assert s3.keys() == []
 
 
-@pytest.mark.parametrize(
-    ("code", "family"), [("InternalError", NotHandedOver), ("AccessDenied", DataError), ("NoSuchBucket", DataError)]
-)
-def test_without_its_manifest_nothing_counts_as_handed_over(s3, code, family):
+@pytest.mark.parametrize(("code", "lasting"), [("InternalError", False), ("AccessDenied", True), ("NoSuchBucket", True)])
+def test_without_its_manifest_nothing_counts_as_handed_over(s3, code, lasting):
     s3.fails = lambda operation, key: code if key.startswith("manifests/") else ""
 
-    with pytest.raises(family, match="Firehose left 0"):
+    with pytest.raises(NotHandedOver, match="Firehose left 0") as caught:
         lanes_of(s3, SmallFirehose()).hand_over(0, documents(3))
+
+    assert caught.value.lasting is lasting
 
 
 def test_what_is_on_a_manifest_was_durable_before(s3):
