@@ -78,8 +78,8 @@ class Stream:
 
 def trust_statement(account: str) -> dict[str, Any]:
     """
-    :param account: of the stream. Firehose gives it as the external id (CloudFormation user guide, the examples of
-        AWS::KinesisFirehose::DeliveryStream), so that nobody's stream in another account works as this role
+    :param account: of the stream. Firehose gives it as the external id (developer guide, "Allow Firehose to assume an IAM
+        role": the policy there names the account), so that nobody's stream in another account works as this role
     """
     return {
         "Effect": "Allow",

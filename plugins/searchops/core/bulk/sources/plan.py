@@ -91,7 +91,7 @@ def share_out(inputs: Sequence[Input], tasks: int) -> list[list[Input]]:
     for given in sorted(inputs, key=lambda each: (-each.bytes, each.name)):
         size, number = heapq.heappop(loads)
         shares[number].append(given)
-        heapq.heappush(loads, (size + given.bytes, number))
+        heapq.heappush(loads, (size + max(1, given.bytes), number))  # an empty file costs its opening
     return shares
 
 
