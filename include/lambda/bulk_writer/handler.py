@@ -59,6 +59,7 @@ from searchops.core.bulk.target import Target, check_target
 from searchops.core.errors import DataError, TransientError
 
 RUN = "bulk_writer"
+FIREHOSE_SECONDS = 1.0
 CONNECT_SECONDS = 1.0
 LEAST_SECONDS = 0.5
 """A request to the domain that could take no longer than this is not begun."""
@@ -150,8 +151,8 @@ class Settings:
 
     @property
     def hand_over_seconds(self) -> float:
-        """What is kept back of the function's time: a call of Firehose, the spool and the manifest."""
-        return 3 * (CONNECT_SECONDS + self.aws_timeout_seconds) if self.bucket else 0.5
+        """What is kept back of the function's time: calls of Firehose (none begins after a second), the spool and the manifest."""
+        return FIREHOSE_SECONDS + 3 * (CONNECT_SECONDS + self.aws_timeout_seconds) if self.bucket else 0.5
 
 
 class Writer:

@@ -106,9 +106,10 @@ class LoadClients(IndexClients):
 
         return check_target(self.node, self.index.name, self.scheme)
 
-    def check_for(self, run: str) -> tuple[Target, Run]:
+    def check_for(self, run: str, *, writes: bool = True) -> tuple[Target, Run]:
         """The same for a load that has begun; a closed index is waited for by who writes.
 
+        :param writes: documents are to be written, which an open ledger alone tells the sweep of tombstones
         :return: the index, and the load's ledger
         :raises DataError: also when it is not the index that the load began with, or the load was abandoned
         """
@@ -122,6 +123,11 @@ class LoadClients(IndexClients):
             raise DataError(f"index {self.index.name}, run {run}: expected a ledger, found none: was it removed by hand?")
         if ledger.state is State.ABANDONED:
             raise DataError(f"index {self.index.name}, run {run}: the load was abandoned: start a new run")
+        if writes and ledger.state is not State.OPEN:
+            raise DataError(
+                f"index {self.index.name}, run {run}: expected an open ledger, found it {ledger.state.value}: clear the task `plan` with "
+                "all that follow it, or start a new run"
+            )
         ledger.check_target(target.uuid)
         return target, ledger
 

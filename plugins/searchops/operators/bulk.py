@@ -294,7 +294,7 @@ class OpenSearchBulkLoadFinishOperator(IndexOperator):
 
         with self.reporting(context):
             run = self.run_of(context)
-            self.clients.check_for(run)  # it may have become another one since the last write
+            self.clients.check_for(run, writes=False)  # it may have become another one since the last write
             counts = {name: Counts.from_dict(part) for task in self.loaded for name, part in task.items()}
             ended = self.clients.ledgers.close(run, counts, time.time())
             result = {"run": ended.run, "state": ended.state.value, "counts": ended.counts.to_dict()}

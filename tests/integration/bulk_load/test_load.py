@@ -256,6 +256,18 @@ def test_a_task_that_is_cleared_after_its_success_loads_everything_again(loads: 
     assert loads.finish([loads.load(share)])["counts"]["indexed"] == 100
 
 
+def test_a_load_whose_books_are_closed_writes_nothing_before_they_are_opened_again(loads: Loads) -> None:
+    files = [loads.put("a.ndjson", lines(10))]
+    (share,) = loads.plan(files)
+    loads.finish([loads.load(share)])
+
+    with pytest.raises(DataError, match="expected an open ledger, found it settled: clear the task `plan`"):
+        loads.load(share)
+
+    (share,) = loads.plan(files)
+    assert loads.finish([loads.load(share)])["counts"]["accepted"] == 10
+
+
 def test_half_a_gzip_file_fails_for_good_and_its_load_is_not_closed(loads: Loads) -> None:
     (share,) = loads.plan([loads.put("half.ndjson.gz", gzip.compress(lines(5000))[:-100])])
 
