@@ -107,9 +107,9 @@ def test_manifests_are_found_by_run_and_one_that_is_gone_is_none(s3):
     [
         b"",
         b"{}",
-        gzip.compress(b"{}")[:-4],
-        gzip.compress(b'{"format":2}'),
-        gzip.compress(b"[]"),
+        gzip.compress(b"{}", mtime=0)[:-4],
+        gzip.compress(b'{"format":2}', mtime=0),
+        gzip.compress(b"[]", mtime=0),
         b"\x1f\x8b\x08\0\0\0\0\0\0\xffxx",
     ],
 )
