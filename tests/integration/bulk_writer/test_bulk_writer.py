@@ -265,24 +265,24 @@ def test_two_writes_of_one_document_keep_their_order(writer: Writer) -> None:
 
 
 def test_the_answer_comes_before_the_function_is_stopped(make_writer: MakeWriter) -> None:
-    writer = make_writer(SEARCHOPS_AWS_TIMEOUT="0.1")  # so 3.3 s are kept for a hand-over
+    writer = make_writer(SEARCHOPS_AWS_TIMEOUT="0.1")  # so 4.3 s are kept for a hand-over
     writer(operations(1, first=100))
     writer.proxy.order(Fault(Kind.SLOW, times=None, seconds=30))
 
     began = time.monotonic()
-    told = writer(operations(2), remaining_seconds=4.3)
+    told = writer(operations(2), remaining_seconds=5.3)
     seconds = time.monotonic() - began
     writer.proxy.release()
 
     assert (told["status"], ends(told)) == (503, ["retriable"] * 2)
-    assert 0.9 < seconds < 4.3
+    assert 0.9 < seconds < 5.3
 
 
 def test_nothing_is_begun_when_the_time_is_too_short(writer: Writer) -> None:
-    told = writer(operations(2), remaining_seconds=9.2)
+    told = writer(operations(2), remaining_seconds=10.2)
 
     assert (told["status"], ends(told)) == (503, ["retriable"] * 2)
-    assert told["why"].startswith("9.2 s are left until the function is stopped, of which 9.0 s are kept for a hand-over")
+    assert told["why"].startswith("10.2 s are left until the function is stopped, of which 10.0 s are kept for a hand-over")
     assert writer.versions() == {}
 
 
