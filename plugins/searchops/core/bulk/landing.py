@@ -148,9 +148,9 @@ def _index_step(client: Any) -> tuple[str | None, int]:
     if LANDING_INDEX not in found:
         raise DataError(f"{LANDING_INDEX}: expected an index, found an alias of {', '.join(found)}: remove the alias")
     body = found[LANDING_INDEX]
-    # One that somebody else has only just made has no shard that could count.
-    ask(client, "GET", path("_cluster", "health", LANDING_INDEX), params={"wait_for_status": "yellow"})
-    left = int(ask(client, "GET", path(LANDING_INDEX, "_count"))["count"])
+    # Not _count: an index that somebody else has only just made has no shard that could.
+    counted = ask(client, "GET", path(LANDING_INDEX, "_stats", "docs"))["_all"]["primaries"]
+    left = int(counted.get("docs", {}).get("count", 0))
     right = body["settings"]["index"].get("default_pipeline") == PIPELINE and body["mappings"].get("dynamic") == "strict"
     return (None if right else "settings"), left
 
