@@ -106,6 +106,24 @@ class LoadClients(IndexClients):
 
         return check_target(self.node, self.index.name, self.scheme)
 
+    def is_there(self) -> bool:
+        """Compare the scheme; False for an index that has not been made yet, and that nothing waits for.
+
+        :raises DataError: there is no index though something waits for it, or one of another scheme
+        """
+        from searchops.core.bulk import places
+        from searchops.core.bulk.target import NoIndex
+
+        try:
+            self.check()
+        except NoIndex:
+            name = self.index.name
+            prefixes = (places.manifests_prefix(name), places.spool_prefix(name), places.firehose_failed_prefix(name))
+            if any(True for prefix in prefixes for _ in self.bucket.list(prefix)):
+                raise
+            return False
+        return True
+
     def check_for(self, run: str, *, writes: bool = True) -> tuple[Target, Run]:
         """The same for a load that has begun; a closed index is waited for by who writes.
 

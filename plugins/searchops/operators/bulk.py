@@ -445,7 +445,9 @@ class OpenSearchSettleOperator(IndexOperator):
         with self.reporting(context):
             act = is_false(self.only_plan)
             abandoned = self._abandon() if act else []
-            self.clients.check()
+            if not self.clients.is_there():
+                self.log.info("There is no index %s yet, and nothing waits for it", self.clients.index.name)
+                return {"abandoned": abandoned, "settled": None, "redrive": None, "sweep": None, "restored": {}}
             settled = self.clients.settler().settle() if act else None
             outcome = self._redrive(act, settled)
             if act and outcome is not None and outcome.removed:

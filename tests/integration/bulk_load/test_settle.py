@@ -13,7 +13,7 @@ from local.simulators.firehose.control import FirehoseControl
 from local.simulators.node_faults.control import FaultProxy
 from local.simulators.node_faults.faults import Fault, Kind
 from searchops.core.bulk.landing import LANDING_INDEX, install_landing
-from searchops.core.bulk.places import firehose_failed_prefix
+from searchops.core.bulk.places import firehose_failed_prefix, spool_key
 from searchops.core.bulk.runs import State
 from searchops.core.bulk.scheme import SchemeDiffers
 from searchops.core.errors import DataError, TransientError
@@ -226,3 +226,13 @@ def test_settings_that_a_killed_load_has_left_relaxed_are_put_back_when_no_load_
     assert loads.settle()["restored"] == {"refresh_interval": "1s"}
     assert loads.settings()["refresh_interval"] == "1s"
     assert loads.settle()["restored"] == {}
+
+
+def test_an_index_that_is_not_made_yet_is_no_failure_unless_something_waits_for_it(loads: Loads) -> None:
+    loads.node.indices.delete(index=loads.concrete)
+
+    assert loads.settle()["settled"] is None
+
+    loads.put(spool_key(loads.clients.index.name, "run", "0" * 64), b"")
+    with pytest.raises(DataError, match="expected an index or an alias of that name, found none"):
+        loads.settle()
