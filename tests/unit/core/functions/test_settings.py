@@ -4,7 +4,7 @@ from typing import Any
 
 import botocore.session
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from searchops.core.functions.settings import (
@@ -63,13 +63,22 @@ def paths(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
     return {path: value}
 
 
+def sections(value: dict[str, Any], path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    """Return the paths of dictionaries, also of empty ones."""
+    inner = {name: child for name, child in value.items() if isinstance(child, dict)}
+    return {(*path, name) for name in inner}.union(*(sections(child, (*path, name)) for name, child in inner.items()))
+
+
 @given(settings, settings)
+@example({"a": False}, {"a": {}})
 def test_what_nobody_named_is_kept_and_what_was_named_is_there(current: dict[str, Any], named: dict[str, Any]) -> None:
     merged, before, asked = paths(merge(current, named)), paths(current), paths(named)
 
     assert all(merged[path] == value for path, value in asked.items())
     for path, value in before.items():
-        named_around = any(path[: len(other)] == other or other[: len(path)] == path for other in asked)
+        named_around = path in sections(named) or any(
+            path[: len(other)] == other or other[: len(path)] == path for other in asked
+        )
         if not named_around and value is not None:
             assert merged[path] == value
 
