@@ -88,6 +88,11 @@ class TransientError(SearchOpsError):
     """Retried: throttling, a reset connection, a failure of the service, a conflict with work in progress."""
 
 
+def code_of(error: BaseException) -> str:
+    """The code of an AWS answer, or an empty text."""
+    return str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
+
+
 def classify_client_error(error: Exception, *, connection: str = "") -> SearchOpsError:
     """Say which family an error of botocore (or aiobotocore) belongs to; an error of ours comes back as it is.
 

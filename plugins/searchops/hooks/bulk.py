@@ -33,23 +33,27 @@ class IndexClients:
         self.index = index
         self.timeout_seconds = timeout_seconds
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a person has to know of a task on the index that failed."""
+        index = self.index
+        return {
+            "Index": index.name,
+            "Domain": index.domain_name,
+            "Domain connection": index.opensearch_conn_id,
+            "AWS connection": index.aws_conn_id,
+            "Region": index.region,
+        }
+
     def client(self, service: str, **options: Any) -> Any:
         return client(service, self.index.aws_conn_id, self.index.region, **options)
 
     @cached_property
     def node(self) -> OpenSearch:
         """The data plane; it sends each request once."""
-        from searchops.core.dictionary.service import drive, read_endpoint
-        from searchops.hooks.opensearch import OpenSearchDomainHook
+        from searchops.hooks.opensearch import domain_client
 
-        hook = OpenSearchDomainHook(
-            opensearch_conn_id=self.index.opensearch_conn_id,
-            aws_conn_id=self.index.aws_conn_id,
-            region_name=self.index.region,
-            endpoint=lambda: drive(self.service, read_endpoint(self.index.domain_name)),
-            timeout_seconds=self.timeout_seconds,
-        )
-        return hook.client
+        return domain_client(self.index, lambda: self.service, timeout_seconds=self.timeout_seconds)
 
     @cached_property
     def service(self) -> Any:

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from searchops.core.dictionary.model import IndexPolicy, Kind, Probe, Remedy
-from searchops.core.dictionary.service import drive, read_endpoint
 from searchops.core.dictionary.survey import DomainRules
 from searchops.core.dictionary.sync import DictionarySync, Entry
 from searchops.inventory import Domain, Package
@@ -72,15 +71,9 @@ class DomainClients:
     @cached_property
     def node(self) -> Node:
         from searchops.core.dictionary.node import Node
-        from searchops.hooks.opensearch import OpenSearchDomainHook
+        from searchops.hooks.opensearch import domain_client
 
-        hook = OpenSearchDomainHook(
-            opensearch_conn_id=self.domain.opensearch_conn_id,
-            aws_conn_id=self.domain.aws_conn_id,
-            region_name=self.domain.region,
-            endpoint=lambda: drive(self.service.conn, read_endpoint(self.domain.domain_name)),
-        )
-        return Node(hook.client)
+        return Node(domain_client(self.domain, lambda: self.service.conn))
 
     def sync(self, package_key: str) -> DictionarySync:
         package = next(package for package in self.domain.packages if package.key == package_key)

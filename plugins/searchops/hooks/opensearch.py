@@ -12,6 +12,8 @@ from airflow.sdk import BaseHook
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
+    from searchops.inventory import Domain, WrittenIndex
+
 
 class OpenSearchDomainHook(BaseHook):
     """An opensearch-py client for one domain, from a connection of type ``opensearch``.
@@ -78,6 +80,23 @@ class OpenSearchDomainHook(BaseHook):
             return None  # a signature over a plain connection proves nothing; only a local node is spoken to like this
         session = AwsBaseHook(aws_conn_id=self.aws_conn_id, region_name=self.region_name, client_type="es").get_session()
         return RequestsAWSV4SignerAuth(session.get_credentials(), self.region_name or session.region_name, "es")
+
+
+def domain_client(place: Domain | WrittenIndex, service: Callable[[], Any], *, timeout_seconds: float = 30) -> OpenSearch:
+    """A client for the domain of an inventory entry.
+
+    :param service: gives the client of the OpenSearch Service API, to look the endpoint up where the connection has no host
+    """
+    from searchops.core.dictionary.service import drive, read_endpoint
+
+    hook = OpenSearchDomainHook(
+        opensearch_conn_id=place.opensearch_conn_id,
+        aws_conn_id=place.aws_conn_id,
+        region_name=place.region,
+        endpoint=lambda: drive(service(), read_endpoint(place.domain_name)),
+        timeout_seconds=timeout_seconds,
+    )
+    return hook.client
 
 
 def _flag(extra: Mapping[str, Any], name: str) -> bool:

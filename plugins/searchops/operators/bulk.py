@@ -66,15 +66,7 @@ class IndexOperator(BaseOperator):
         return run_name(ti.dag_id, ti.run_id, self.group_id)
 
     def reporting(self, context: Context) -> AbstractContextManager[None]:
-        index = self.clients.index
-        facts = {
-            "Index": index.name,
-            "Domain": index.domain_name,
-            "Domain connection": index.opensearch_conn_id,
-            "AWS connection": index.aws_conn_id,
-            "Region": index.region,
-        }
-        return reporting(context, lambda: self.clients.s3, index.bucket, facts=facts)
+        return reporting(context, lambda: self.clients.s3, self.clients.index.bucket, facts=self.clients.facts)
 
     def say(self, context: Context, title: str, facts: Mapping[str, Any]) -> None:
         self.log.info("%s", title)

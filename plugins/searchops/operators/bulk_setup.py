@@ -78,15 +78,7 @@ class IndexSetUpOperator(BaseOperator):
         raise NotImplementedError
 
     def reporting(self, context: Context) -> AbstractContextManager[None]:
-        index = self.clients.index
-        facts = {
-            "Index": index.name,
-            "Domain": index.domain_name,
-            "Domain connection": index.opensearch_conn_id,
-            "AWS connection": index.aws_conn_id,
-            "Region": index.region,
-        }
-        return reporting(context, self.s3, self.bucket, facts=facts)
+        return reporting(context, self.s3, self.bucket, facts=self.clients.facts)
 
     def tell(self, context: Context, changes: Sequence[str], found: Mapping[str, Any], *, made: bool) -> None:
         name = f"{self.clients.index.name}, {self.task_id.rpartition('.')[2]}"

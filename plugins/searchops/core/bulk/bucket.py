@@ -8,15 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from searchops.core.errors import classify_client_error
+from searchops.core.errors import classify_client_error, code_of
 
 _CONFLICT_TRIES = 6
 """How often a conditional write is tried that meets another one of the same object."""
-
-
-def code_of(error: BaseException) -> str:
-    """The code of an AWS answer, or an empty text."""
-    return str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +64,8 @@ class Bucket:
         """
         :return: None where there is no such object
         """
-        try:
-            return self._s3.get_object(Bucket=self.name, Key=key)["Body"].read()  # type: ignore[no-any-return]
-        except Exception as error:
-            if code_of(error) in ("NoSuchKey", "404"):
-                return None
-            raise classify_client_error(error) from error
+        found = self.get_tagged(key)
+        return None if found is None else found[0]
 
     def get_tagged(self, key: str) -> tuple[bytes, str] | None:
         """

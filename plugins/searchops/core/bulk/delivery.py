@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from searchops.core.bulk.answers import FATAL, RETRIABLE, Verdict, error_type, error_words, judge_found, judge_item, judge_request
@@ -208,15 +208,18 @@ class Delivery:
             self._pressure.refused(began)
         else:
             self._pressure.taken()
-        return Verdict.DONE, answer
+        return Verdict.DONE, replace(answer, body=items)
 
     def _items(self, batch: Batch, places: Sequence[int], answer: Answer, waiting: _Waiting, doubted: Set[int]) -> list[int]:
-        """Give their ends to the documents that have one; return the places of those in conflict with what the index holds."""
+        """Give their ends to the documents that have one; return the places of those in conflict with what the index holds.
+
+        :param answer: one that was taken for whole; its body is the items
+        """
         if answer.taken is not None:
             batch.end_all(places, End.INDEXED)
             return []
         conflicts = []
-        for place, item in zip(places, _items_of(answer), strict=True):
+        for place, item in zip(places, answer.body, strict=True):
             verdict = judge_item(batch.kind(place), item)
             if verdict is Verdict.DONE:
                 batch.end(place, End.INDEXED)

@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from searchops.core.bulk.bucket import code_of
 from searchops.core.bulk.pressure import backoff_seconds
-from searchops.core.errors import SearchOpsError, TransientError, classify_client_error
+from searchops.core.errors import SearchOpsError, TransientError, classify_client_error, code_of
 
 MAX_RECORDS = 500
 MAX_CALL_BYTES = 4 * 2**20

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from searchops.core.bulk.bucket import code_of
 from searchops.core.bulk.landing import LANDING_INDEX
 from searchops.core.bulk.places import firehose_failed_prefix
-from searchops.core.errors import DataError, SearchOpsError, TransientError, classify_client_error
+from searchops.core.errors import DataError, SearchOpsError, TransientError, classify_client_error, code_of
 
 RETRY_SECONDS = 7200
 """How long Firehose tries before a document goes to S3: the most it takes (API reference, RetryOptions)."""

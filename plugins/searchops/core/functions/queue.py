@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from searchops.core.errors import DataError, SearchOpsError, classify_client_error
-from searchops.core.functions.service import code_of, words_of
+from searchops.core.errors import DataError, SearchOpsError, classify_client_error, code_of
+from searchops.core.functions.service import words_of
 
 MOST_AT_ONCE = 10  # messages a call, ReceiveMessage and ChangeMessageVisibilityBatch
 WAIT_SECONDS = 2  # any wait makes SQS ask all of its servers, so that an empty answer means an empty queue

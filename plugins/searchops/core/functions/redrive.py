@@ -20,10 +20,10 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any
 
-from searchops.core.errors import DataError, SearchOpsError, TransientError
+from searchops.core.errors import DataError, SearchOpsError, TransientError, code_of
 from searchops.core.functions.failed import FailedEvent, Unreadable, read
 from searchops.core.functions.queue import FailedEventQueue, Message
-from searchops.core.functions.service import classified, code_of, words_of
+from searchops.core.functions.service import classified, words_of
 from searchops.core.idempotency.errors import FailedBefore, InProgress, NotJson, PayloadMismatch
 from searchops.core.idempotency.guard import Claim, Completed, Guard
 from searchops.core.idempotency.model import Record, Status

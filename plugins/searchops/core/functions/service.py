@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from searchops.core.errors import DataError, SearchOpsError, TransientError, classify_client_error
+from searchops.core.errors import DataError, SearchOpsError, TransientError, classify_client_error, code_of
 from searchops.core.functions.settings import (
     IN_PROGRESS,
     SETTINGS,
@@ -26,11 +26,6 @@ from searchops.core.functions.settings import (
 # Lambda says so while it still takes up an earlier change; classify_client_error can not know that it passes.
 _BUSY = ("ResourceConflictException", "ResourceInUseException")
 _NO_QUEUE = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
-
-
-def code_of(error: BaseException) -> str:
-    """The code of an AWS answer, or an empty text."""
-    return str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
 
 
 def words_of(error: BaseException) -> str:

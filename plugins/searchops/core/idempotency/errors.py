@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from searchops.core.errors import DataError, SearchOpsError, TransientError, classify_client_error
+from searchops.core.errors import DataError, SearchOpsError, TransientError, classify_client_error, code_of
 
 if TYPE_CHECKING:
     from searchops.core.idempotency.model import Record
@@ -87,11 +87,6 @@ class TableMissing(TableRefused):
             "or correct defaults.claims_table of the inventory",
             reason=reason,
         )
-
-
-def code_of(error: BaseException) -> str:
-    """The code of an AWS answer, or an empty text."""
-    return str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
 
 
 def classified(error: Exception, table: str, operation: str) -> SearchOpsError:

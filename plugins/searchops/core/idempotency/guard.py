@@ -37,7 +37,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from searchops.core.errors import DataError, SearchOpsError, TransientError
+from searchops.core.errors import DataError, SearchOpsError, TransientError, code_of
 from searchops.core.idempotency import writes
 from searchops.core.idempotency.errors import (
     ClaimEnded,
@@ -49,7 +49,6 @@ from searchops.core.idempotency.errors import (
     ResultTooLarge,
     TableRefused,
     classified,
-    code_of,
 )
 from searchops.core.idempotency.fences import Fences
 from searchops.core.idempotency.model import (

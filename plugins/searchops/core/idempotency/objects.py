@@ -28,13 +28,12 @@ from enum import StrEnum
 from typing import Any, Literal
 from urllib.parse import quote
 
-from searchops.core.errors import DataError, SearchOpsError, TransientError
+from searchops.core.errors import DataError, SearchOpsError, TransientError, code_of
 from searchops.core.idempotency.errors import (
     FailedBefore,
     InProgress,
     TableRefused,
     classified,
-    code_of,
 )
 from searchops.core.idempotency.guard import KEEP, Claim, Completed, Guard
 from searchops.core.idempotency.model import Status

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from searchops.core.errors import DataError, SearchOpsError, TransientError
-from searchops.core.idempotency.errors import classified, code_of
+from searchops.core.errors import DataError, SearchOpsError, TransientError, code_of
+from searchops.core.idempotency.errors import classified
 
 KEY = "id"
 TTL_ATTRIBUTE = "expires_at"
