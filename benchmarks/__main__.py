@@ -55,20 +55,20 @@ def run(console: Console, name: str) -> int:
 
 
 def table(name: str, measures: Sequence[Measure]) -> Table:
+    """Show the figures so that they can be read in 80 columns, as a log has them."""
     shown = Table(title=f"Benchmark {name}", title_justify="left")
-    for column in ("measure", "unit"):
-        shown.add_column(column, overflow="fold")
-    for column in ("median", "least", "most", "samples"):
+    shown.add_column("measure", min_width=24)
+    for column in ("median", "least to most", "n"):
         shown.add_column(column, justify="right", no_wrap=True)
-    for column in ("goal", "holds"):
-        shown.add_column(column, no_wrap=True)
+    shown.add_column("goal", no_wrap=True)
     for measure in measures:
-        figures = (f"{figure:.4g}" for figure in (measure.median, min(measure.samples), max(measure.samples)))
-        shown.add_row(measure.name, measure.unit, *figures, str(len(measure.samples)), measure.goal or "", HOLDS[measure.holds])
+        median, least, most = (f"{figure:.3g}" for figure in (measure.median, min(measure.samples), max(measure.samples)))
+        goal = f"{HOLDS[measure.holds]}{measure.goal}" if measure.goal else ""
+        shown.add_row(f"{measure.name} ({measure.unit})", median, f"{least} to {most}", str(len(measure.samples)), goal)
     return shown
 
 
-HOLDS = {True: "[green]yes", False: "[red]MISSED", None: ""}
+HOLDS = {True: "[green]met ", False: "[red]MISSED ", None: ""}
 
 
 def verdict(measures: Sequence[Measure]) -> str:

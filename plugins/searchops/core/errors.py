@@ -93,6 +93,16 @@ def code_of(error: BaseException) -> str:
     return str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
 
 
+def reasons_of(info: Any) -> str:
+    """The reason that an OpenSearch error gives and the causes below it: the top only says that something is wrong, the causes what."""
+    reasons: list[str] = []
+    cause = info.get("error") if isinstance(info, Mapping) else None
+    while isinstance(cause, Mapping):
+        reasons.append(str(cause.get("reason")))
+        cause = cause.get("caused_by")
+    return "; because ".join(dict.fromkeys(reason for reason in reasons if reason and reason != "None"))
+
+
 def classify_client_error(error: Exception, *, connection: str = "") -> SearchOpsError:
     """Say which family an error of botocore (or aiobotocore) belongs to; an error of ours comes back as it is.
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from searchops.core.errors import DataError, SearchOpsError, TransientError
+from searchops.core.errors import DataError, SearchOpsError, TransientError, reasons_of
 
 _PASSING = (408, 429, 500, 502, 503, 504)
 SCROLL_KEEP = "5m"
@@ -87,7 +87,7 @@ def _end_scroll(client: Any, answer: Mapping[str, Any]) -> None:
 
 def classified(error: Exception, what: str) -> SearchOpsError:
     status, info = getattr(error, "status_code", None), getattr(error, "info", None)
-    reason = _reasons(info) or str(error)
+    reason = reasons_of(info) or str(error)
     kind = str((info.get("error") or {}).get("type", "")) if isinstance(info, Mapping) and _has_error(info) else ""
     if isinstance(error, SearchOpsError):
         return error
@@ -104,12 +104,3 @@ def classified(error: Exception, what: str) -> SearchOpsError:
 
 def _has_error(info: Mapping[str, Any]) -> bool:
     return isinstance(info.get("error"), Mapping)
-
-
-def _reasons(info: Any) -> str:
-    reasons: list[str] = []
-    cause = info.get("error") if isinstance(info, Mapping) else None
-    while isinstance(cause, Mapping):
-        reasons.append(str(cause.get("reason")))
-        cause = cause.get("caused_by")
-    return "; because ".join(dict.fromkeys(reason for reason in reasons if reason and reason != "None"))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from searchops.core.errors import DataError, SearchOpsError, TransientError
+from searchops.core.errors import DataError, SearchOpsError, TransientError, reasons_of
 
 # An inline dictionary of 100,000 lines is built anew for each request, in about a second.
 TEXTS_A_REQUEST = 500
@@ -189,7 +189,7 @@ def _relative(tokens: Sequence[Mapping[str, Any]]) -> tuple[Token, ...]:
 
 def _classified(error: Exception, what: str) -> SearchOpsError:
     status = getattr(error, "status_code", None)
-    reason = _reasons(getattr(error, "info", None)) or str(error)
+    reason = reasons_of(getattr(error, "info", None)) or str(error)
     # A closed or missing index may be open, or replaced, at the next look.
     if (
         not isinstance(status, int)
@@ -208,15 +208,3 @@ def _classified(error: Exception, what: str) -> SearchOpsError:
             reason=reason,
         )
     return Refused(f"{what}: {reason}", reason=reason)
-
-
-def _reasons(info: Any) -> str:
-    """The reason and the causes below it; the root causes of analysis errors say what is wrong, the top only that something is."""
-    if not isinstance(info, Mapping):
-        return ""
-    reasons: list[str] = []
-    cause = info.get("error")
-    while isinstance(cause, Mapping):
-        reasons.append(str(cause.get("reason")))
-        cause = cause.get("caused_by")
-    return "; because ".join(dict.fromkeys(reason for reason in reasons if reason and reason != "None"))
