@@ -17,6 +17,7 @@ from benchmarks.bulk import documents, foreign
 from benchmarks.bulk.client import OURS
 from benchmarks.bulk.documents import Document
 from benchmarks.bulk.foreign import Load, Sent
+from benchmarks.bulk.streams import make_stream
 from benchmarks.environment import client_of
 from local.cloud import Cloud
 from local.results import Measure
@@ -88,7 +89,7 @@ class Bench:
         install_landing(self._node, INDEX)
         stream = Stream(STREAM, INDEX, DOMAIN_ARN, BUCKET, buffer_mib=1, buffer_seconds=1)
         clients = {name: boto3.client(name) for name in ("firehose", "iam", "logs")}
-        HandOverStream(stream, **clients).install()
+        make_stream(HandOverStream(stream, **clients))
 
     def round(self, number: int) -> Round:
         place = number % len(ARMS)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bulk import documents
+from benchmarks.bulk.streams import make_stream
 from benchmarks.environment import client_of
 from local.cloud import Cloud
 from local.demo.writer import load_handler
@@ -96,7 +97,7 @@ def furnish(cloud: Cloud) -> None:
     node.indices.create(index=INDEX, body={"settings": documents.INDEX_BODY["settings"], "mappings": mappings})
     install_landing(node, INDEX)
     clients = {name: boto3.client(name) for name in ("firehose", "iam", "logs")}
-    HandOverStream(Stream(STREAM, INDEX, DOMAIN_ARN, BUCKET), **clients).install()
+    make_stream(HandOverStream(Stream(STREAM, INDEX, DOMAIN_ARN, BUCKET), **clients))
 
 
 class Bench:
