@@ -17,7 +17,7 @@ from benchmarks.bulk.callers import CALLERS
 from benchmarks.bulk.client import OURS, READY_MADE
 from benchmarks.bulk.ends import Outcome
 from benchmarks.bulk.pressure import ARMS as PRESSURE_ARMS
-from benchmarks.bulk.pressure import seconds_name
+from benchmarks.bulk.pressure import FOREIGN, seconds_name
 from local.cloud import ROOT
 
 FIGURES, DOCS = ROOT / "build" / "bench", ROOT / "docs"
@@ -130,8 +130,12 @@ def draw(found: Mapping[str, Content], image: Path) -> None:
         ("client CPU a document, µs", found["bulk"], {throughput.cpu_name(arm): arm for arm in throughput.ARMS}, ""),
     ]
     if "pressure" in found:
-        names = {seconds_name(arm): arm.replace(", ", ",\n") for arm in PRESSURE_ARMS}
-        panels.append(("node that refuses writes: seconds until all are searchable", found["pressure"], names, " s"))
+        for load in FOREIGN:
+            names = {seconds_name(arm, load): arm.replace(", ", ",\n") for arm in PRESSURE_ARMS}
+            title = (
+                f"node that refuses writes, beside {load.requests_per_second:.0f} requests/s: seconds until all are searchable"
+            )
+            panels.append((title, found["pressure"], names, " s"))
     picture, axes = pyplot.subplots(len(panels), 1, figsize=(9, 2.1 * len(panels) + 0.4), layout="constrained")
     for axis, (title, content, names, unit) in zip(axes, panels, strict=True):
         _bars(axis, title, {label: _samples(content, name) for name, label in names.items()}, unit)

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from opensearchpy import OpenSearch
 
-from benchmarks.bulk import client, documents, ends, foreign
+from benchmarks.bulk import client, documents, ends, foreign, writer
 from benchmarks.bulk.callers import HERE, STREAMING
 from benchmarks.bulk.client import ARMS, OURS, Order
 from benchmarks.bulk.ends import Outcome, Way
@@ -20,7 +20,7 @@ from local.simulators.node_faults.control import FaultProxy
 from local.simulators.node_faults.faults import Fault, Kind
 from tests.conftest import aws_client
 
-BUCKET, COUNT = "bench", 300
+BUCKET, COUNT = "bench-clients", 300
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,13 @@ def held(node: OpenSearch, index: str) -> dict[str, tuple[int, Any]]:
     node.indices.refresh(index=index)
     hits = node.search(index=index, body={"size": 1000, "version": True})["hits"]["hits"]
     return {hit["_id"]: (hit["_version"], hit["_source"]) for hit in hits}
+
+
+def test_what_the_request_path_is_measured_with_is_ready_when_the_clock_starts(bulk: Cloud) -> None:
+    writer.furnish(bulk)
+
+    stream = aws_client(bulk, "firehose").describe_delivery_stream(DeliveryStreamName=writer.STREAM)
+    assert stream["DeliveryStreamDescription"]["DeliveryStreamStatus"] == "ACTIVE"
 
 
 @pytest.mark.parametrize(("arm", "in_memory"), [*((arm, True) for arm in ARMS), (OURS, False)])

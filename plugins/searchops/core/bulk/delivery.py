@@ -133,15 +133,15 @@ class Delivery:
         while left:
             waiting = self._round(batch, left, doubted)
             doubted |= waiting.doubtful
-            left = sorted(waiting.reasons)
+            before, left = len(left), sorted(waiting.reasons)
             if not left:
                 break
-            attempt += 1
+            attempt = attempt + 1 if len(left) == before else 1
             failed_since = failed_since or self._clock()
             if self._clock() - failed_since >= self._rules.patience_seconds and not waiting.doubtful:
                 self._out_of_patience(batch, waiting)
                 break
-            if stop.wait(backoff_seconds(attempt)):
+            if stop.wait(backoff_seconds(attempt, patience_seconds=self._rules.patience_seconds)):
                 raise Stopped(f"stopped while {len(left)} documents waited for another attempt")
             batch.counts.retried += len(left)
 

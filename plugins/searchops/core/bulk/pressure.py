@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-FIRST_SECONDS = 0.1
+FIRST_SECONDS = 0.05
 LONGEST_SECONDS = 5.0
+WAITS_A_PATIENCE = 20
+"""So many of the longest waits are at least in a patience: a write queue that is full is free again within milliseconds."""
 
 
-def backoff_seconds(attempt: int, jitter: Callable[[], float] = random.random) -> float:
-    """How long to wait before the next attempt: 0.1 s doubling to 5 s, of which half is left to chance.
+def backoff_seconds(attempt: int, jitter: Callable[[], float] = random.random, *, patience_seconds: float = math.inf) -> float:
+    """How long to wait before the next attempt: 0.05 s doubling to 5 s or a twentieth of the patience, half of it left to chance.
 
-    :param attempt: 1 after the first failure
+    :param attempt: 1 after the first failure, and after one that took a part
     """
-    whole = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(attempt - 1, 10))
+    longest = min(LONGEST_SECONDS, patience_seconds / WAITS_A_PATIENCE)
+    whole = min(longest, FIRST_SECONDS * 2.0 ** min(attempt - 1, 10))
     return whole * (0.5 + 0.5 * jitter())
 
 

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from opensearchpy import OpenSearch
 
-from searchops.core.bulk import BulkIndexer, Deletes, End, Scheme, VersionScheme, index
+from searchops.core.bulk import BulkIndexer, Deletes, End, Scheme, VersionScheme, delivery, index
 from searchops.core.bulk.target import Target
 
 ATTRIBUTE = Scheme(VersionScheme.ATTRIBUTE, Deletes.TOMBSTONE, attribute="revision")
 TARGET = Target("products", "products-1", {}, True, {}, {})
 OURS_OR_THEIRS = {"status": 500, "error": {"type": "null_pointer_exception", "reason": "…"}}
 DONE = {"status": 201}
+REFUSED = {"status": 429, "error": {"type": "rejected_execution_exception", "reason": "…"}}
 
 
 class Node:
@@ -65,6 +66,30 @@ def _handler(node: Node) -> type[BaseHTTPRequestHandler]:
             pass
 
     return Handler
+
+
+@pytest.mark.parametrize(
+    ("answers", "attempts"),
+    [
+        ([[REFUSED, REFUSED, REFUSED], [REFUSED, REFUSED, REFUSED], [DONE, DONE, DONE]], [1, 2]),
+        ([[DONE, REFUSED, REFUSED], [DONE, REFUSED], [DONE]], [1, 1]),
+    ],
+    ids=["nothing is taken", "a part is taken"],
+)
+def test_waits_grow_only_while_the_node_takes_nothing(
+    indexer_of: Callable[..., BulkIndexer], monkeypatch: pytest.MonkeyPatch, answers: list[Any], attempts: list[int]
+) -> None:
+    asked: list[int] = []
+
+    def no_wait(attempt: int, *, patience_seconds: float) -> float:
+        asked.append(attempt)
+        return 0.0
+
+    monkeypatch.setattr(delivery, "backoff_seconds", no_wait)
+
+    written = indexer_of(Node(*answers), patience_seconds=60).write([index(name, {}, version=1) for name in "abc"])
+
+    assert (set(written.ends), asked) == ({End.INDEXED}, attempts)
 
 
 @pytest.mark.parametrize("patience", [0, 60])

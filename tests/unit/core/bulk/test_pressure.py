@@ -132,3 +132,10 @@ def test_the_wait_doubles_to_its_longest_and_half_of_it_is_chance(attempt: int, 
     whole = min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(attempt - 1, 20))
 
     assert whole / 2 <= backoff_seconds(attempt, lambda: chance) <= whole
+
+
+@given(st.floats(0.001, 10_000))
+def test_a_patience_is_long_enough_for_twenty_waits_and_more(patience: float) -> None:
+    assert sum(backoff_seconds(attempt, lambda: 1.0, patience_seconds=patience) for attempt in range(1, 21)) <= patience * (
+        1 + 1e-9
+    )
