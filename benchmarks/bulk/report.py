@@ -161,7 +161,7 @@ def _bars(axis: Any, title: str, rows: Mapping[str, tuple[Sequence[float], float
     axis.invert_yaxis()
     axis.set_title(title, loc="left", fontsize=11, fontweight="bold")
     axis.set_xlim(0, max(max(samples) for samples, _ in rows.values()) * 1.14)
-    axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axis.spines[["top", "right"]].set_visible(False)
 
 
