@@ -51,12 +51,14 @@ class ObjectFunction:
         self._table = table
         self._sequence = itertools.count(1)
         role = role_of(client("iam"))
-        for bucket in (UPLOADS, OBSERVATIONS):
+        # Its own, so that a key means one thing: a cloud may hold the functions of many tests.
+        self.uploads, self._observations = f"{UPLOADS}-{name}", f"{OBSERVATIONS}-{name}"
+        for bucket in (self.uploads, self._observations):
             _make_bucket(self.s3, bucket)
         variables = {
             "SEARCHOPS_CLAIMS_TABLE": table,
             "SEARCHOPS_NAMESPACE": name,
-            "OBSERVATIONS": OBSERVATIONS,
+            "OBSERVATIONS": self._observations,
             **(environment or {}),
         }
         self.lambda_.create_function(
@@ -75,7 +77,7 @@ class ObjectFunction:
 
     def put(self, key: str, content: bytes) -> dict[str, Any]:
         """Write an object and return the notification that S3 sends of it."""
-        etag = self.s3.put_object(Bucket=UPLOADS, Key=key, Body=content)["ETag"].strip('"')
+        etag = self.s3.put_object(Bucket=self.uploads, Key=key, Body=content)["ETag"].strip('"')
         return self.notification(key, etag, len(content))
 
     def notification(self, key: str, etag: str, size: int) -> dict[str, Any]:
@@ -87,28 +89,32 @@ class ObjectFunction:
             "awsRegion": "ap-northeast-1",
             "eventTime": "2026-01-01T00:00:00.000Z",
             "eventName": "ObjectCreated:Put",
-            "s3": {"s3SchemaVersion": "1.0", "bucket": {"name": UPLOADS, "arn": f"arn:aws:s3:::{UPLOADS}"}, "object": object_},
+            "s3": {
+                "s3SchemaVersion": "1.0",
+                "bucket": {"name": self.uploads, "arn": f"arn:aws:s3:::{self.uploads}"},
+                "object": object_,
+            },
         }
         return {"Records": [record]}
 
     def runs(self, key: str) -> int:
         """How often the work has begun for an object."""
-        return len(self._keys(OBSERVATIONS, f"runs/{key}/"))
+        return len(self._keys(self._observations, f"runs/{key}/"))
 
     def effects(self, key: str) -> list[str]:
         """The records that the work has left for an object."""
-        return self._keys(UPLOADS, f"checks/{key}/")
+        return self._keys(self.uploads, f"checks/{key}/")
 
     def hold(self, key: str) -> None:
         """Let the work for an object wait after its effect."""
-        self.s3.put_object(Bucket=OBSERVATIONS, Key=f"held/{key}")
+        self.s3.put_object(Bucket=self._observations, Key=f"held/{key}")
 
     def let_go(self, key: str) -> None:
-        self.s3.delete_object(Bucket=OBSERVATIONS, Key=f"held/{key}")
+        self.s3.delete_object(Bucket=self._observations, Key=f"held/{key}")
 
     def break_(self, key: str, runs: int) -> None:
         """Let the first runs of the work for an object fail before their effect, as if something did not answer."""
-        self.s3.put_object(Bucket=OBSERVATIONS, Key=f"broken/{key}", Body=str(runs).encode())
+        self.s3.put_object(Bucket=self._observations, Key=f"broken/{key}", Body=str(runs).encode())
 
     def together(self, *events: Any) -> list[dict[str, Any]]:
         """Deliver events at the same moment and return what Lambda got for each."""
