@@ -211,6 +211,20 @@ def test_a_document_that_does_not_fit_the_mapping_is_rejected_with_reason_and_do
     assert (unreadable["position"], unreadable["kind"], unreadable["where"]) == (71, "unreadable", "file:72")
 
 
+def test_without_a_store_the_first_rejected_documents_are_named_and_the_results_have_the_reasons(
+    place: Place, documents: Documents, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = [*documents(5), *(index(f"bad-{number}", {"n": "secret words"}, version=1) for number in range(7))]
+
+    counts = place.indexer().run(lines)
+    (result,) = place.indexer().stream(lines)
+
+    assert ends(counts) == (5, 0, 7, 0)
+    assert [f"position {position}, id bad-{position - 5}" in caplog.text for position in range(5, 12)] == [True] * 5 + [False] * 2
+    assert "secret words" not in caplog.text
+    assert "failed to parse field [n] of type [long]" in result.rejected[0].reason
+
+
 def test_a_document_that_a_pipeline_refuses_is_rejected_at_once(place: Place, node: OpenSearch, documents: Documents) -> None:
     fail = {"fail": {"if": "ctx.n == 3", "message": "no three"}}
     node.ingest.put_pipeline(id="indexer-fail", body={"processors": [fail]})

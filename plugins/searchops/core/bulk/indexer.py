@@ -10,6 +10,7 @@ print(counts)
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -37,6 +38,10 @@ from searchops.core.errors import TransientError
 Operations = Iterable[Operation | Unreadable] | Callable[[int], Iterable[Operation | Unreadable]]
 """The input, or a function of the position from which it is wanted. Read twice, it has to give the same."""
 CHECKPOINT_SECONDS = 1.0
+TOLD_REJECTED = 5
+"""Rejected documents that `BulkIndexer.run` names where nobody keeps them."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -63,7 +68,8 @@ class BulkIndexer:
     :param patience_seconds: how long documents that are not taken are tried again before they are handed over; 0: one attempt
     :param hand_over: where they go then; without one, or where the scheme forbids it, the load fails from its checkpoint
     :param hand_over_unknown: hand over also what may or may not have been written (no answer, 5xx), not only what got a 429
-    :param rejected: keeps documents that can not be indexed; without one they are in the results alone
+    :param rejected: keeps documents that can not be indexed, with their reasons; without one they are in the results of `stream` and
+        `write` alone, and `run` names the first few in the log
     :param concurrency: least and most requests under way
     :param timeout_seconds, refresh: see `IndexConnection`
     :param on_progress: called every ``progress_seconds``
@@ -107,6 +113,7 @@ class BulkIndexer:
         self._connection = IndexConnection(
             client, index, timeout_seconds=timeout_seconds, refresh=refresh, gzip=gzip, results=results
         )
+        self._keeps_rejected = rejected is not None
         self._target: Target | None = None
         if target is not None:
             self._meet(target)
@@ -143,9 +150,11 @@ class BulkIndexer:
         :raises TransientError: it goes on from the checkpoint when it is run again
         :raises DataError: it would fail again
         """
-        ledger = Ledger(checkpoints, input)
-        for _ in self._stream(operations, ledger, expected):
-            pass
+        ledger, untold = Ledger(checkpoints, input), TOLD_REJECTED
+        for result in self._stream(operations, ledger, expected):
+            if result.rejected and not self._keeps_rejected:
+                self._name(result.rejected[:untold])
+                untold = max(0, untold - len(result.rejected))
         return ledger.checkpoint.counts
 
     def stream(
@@ -182,6 +191,17 @@ class BulkIndexer:
         if failure is not None:
             raise NotDone.of(failure, written)
         return written
+
+    def _name(self, documents: Sequence[Rejected]) -> None:
+        """Without the reasons: they quote values."""
+        for document in documents:
+            log.warning(
+                "%s: rejected: position %d, id %s, %s; its reason is in the results of stream(), or give a store as rejected=",
+                self._index,
+                document.position,
+                document.id,
+                document.kind,
+            )
 
     def _compare(self) -> None:
         with self._comparing:
