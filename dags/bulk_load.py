@@ -60,8 +60,14 @@ PARAMS = {
 }
 
 
+MEND = (
+    "Next: mend what the reason names, then clear the failed tasks: they go on from their checkpoints. A file that is uploaded anew wants a "
+    "new run; then give the name of this one to `abandon` of `hand_over_settle_…`, because its ledger is open and keeps every tombstone."
+)
+
+
 def from_entry(index: WrittenIndex) -> dict[str, Any]:
-    return {"on_failure_callback": FailureNotifier(**told(index)), "params": PARAMS}
+    return {"on_failure_callback": FailureNotifier(**told(index), mend=MEND), "params": PARAMS}
 
 
 for name, entry in entries("written_indexes").items():

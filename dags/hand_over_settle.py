@@ -46,7 +46,8 @@ PARAMS = {
 
 
 def from_entry(index: WrittenIndex) -> dict[str, Any]:
-    return {"on_failure_callback": FailureNotifier(**told(index)), "params": PARAMS}
+    mend = "Next: mend what the reason names; the next run looks at all of it again."
+    return {"on_failure_callback": FailureNotifier(**told(index), mend=mend), "params": PARAMS}
 
 
 for name, entry in entries("written_indexes").items():

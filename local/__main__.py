@@ -67,7 +67,9 @@ def _describe(directory: Path, state: State) -> None:
         print(f"  {name:<12}{url}")
     if state.password:
         print(f"Airflow UI: {state.endpoints['airflow']}  user: {state.user}  password: {state.password}")
-    print(f"Environment of a client: source {_short(directory)}/environment\nLogs: {_short(directory)}/logs\nStop it: make down")
+    print(f"Environment of a client: source {_short(directory)}/environment\nLogs: {_short(directory)}/logs")
+    own = "" if directory == DEFAULT_DIRECTORY else f"--directory {_short(directory)} "
+    print(f"Stop it: {f'python -m local {own}down' if own else 'make down'}")
 
 
 def _short(path: Path) -> str:

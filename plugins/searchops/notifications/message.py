@@ -17,14 +17,14 @@ _MAX_LINKS = 3
 _NO_REPORT = "no report"  # the outcome of a failed task that left nothing
 
 _CAUSES = {"timed_out": "it ran longer than its dagrun_timeout", "all_tasks_deadlocked": "none of its tasks can run any more"}
-_MEND = "Next: mend what the reason names, then run the DAG again; a run finishes what an earlier one began."
+MEND = "Next: mend what the reason names, then run the DAG again; a run finishes what an earlier one began."
 _DIED = (
     "Next: look in the logs of the scheduler and of the worker for a kill (memory, eviction, deployment), then run the DAG again."
 )
 _UNREAD = "Next: read the log of the task."
 _LATE = "Next: open the run and look which task waits, and for what."
 
-_STEPS = {FAILED: _MEND, UNREADABLE: _UNREAD, _NO_REPORT: _DIED}
+_STEPS = {FAILED: MEND, UNREADABLE: _UNREAD, _NO_REPORT: _DIED}
 
 TaskKey = tuple[str, int]  # task id, map index (-1: not mapped)
 
@@ -87,19 +87,20 @@ def _missing(run: Run, task: TaskKey, last_try: int, earlier: Report | None, all
     )
 
 
-def failure_text(run: Run, failed: Sequence[Report], *, cause: str = "", problem: str = "") -> str:
+def failure_text(run: Run, failed: Sequence[Report], *, cause: str = "", problem: str = "", mend: str = MEND) -> str:
     """What a person is told of a failed run.
 
     :param failed: as ``failures`` gives them
     :param cause: why Airflow ended the run: ``task_failure``, ``timed_out``, ``all_tasks_deadlocked``
     :param problem: why reports are missing, if they are
+    :param mend: what to do about tasks that say what is wrong
     """
     count = f"{len(failed)} task{'s' if len(failed) != 1 else ''} failed" if failed else "no task said why"
     dead = sum(report.outcome == _NO_REPORT for report in failed)
     without = f"{dead} without a report: the process died" if dead and len(failed) > 1 else ""
     why = ", ".join(part for part in (_CAUSES.get(cause, ""), count, without) if part)
     head = [f":red_circle: *{plain(run.dag_id, 250)}* failed: {why}", f"Run: {link(run.url, run.run_id)}"]
-    steps = {_STEPS.get(report.outcome, _MEND) for report in failed} or {_LATE}
+    steps = {mend if (step := _STEPS.get(report.outcome, MEND)) == MEND else step for report in failed} or {_LATE}
     return _compose(run, [*head, *_problem(problem)], failed, sorted(steps))
 
 

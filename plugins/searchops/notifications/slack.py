@@ -22,7 +22,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from searchops.core.errors import SearchOpsError, classify_client_error
 from searchops.core.report import Report, ReportStore
-from searchops.notifications.message import Run, TaskKey, deadline_text, failure_text, failures, plain
+from searchops.notifications.message import MEND, Run, TaskKey, deadline_text, failure_text, failures, plain
 
 # The Slack and AWS hooks are imported where they are used: DAG files import this module, and parse without boto3 and slack_sdk.
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class FailureNotifier(BaseNotifier):
     :param triggerer_budget_seconds: time in the triggerer, everything included
     :param request_seconds: time for one answer of Slack
     :param report_seconds: time to read the reports
+    :param mend: the last line of a message: what to do when the tasks have said what is wrong
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class FailureNotifier(BaseNotifier):
         triggerer_budget_seconds: float = 300.0,
         request_seconds: float = 10.0,
         report_seconds: float = 10.0,
+        mend: str = MEND,
         context: Context | None = None,
     ) -> None:
         super().__init__(context=context)
@@ -101,6 +103,7 @@ class FailureNotifier(BaseNotifier):
         self.triggerer_budget_seconds = triggerer_budget_seconds
         self.request_seconds = request_seconds
         self.report_seconds = report_seconds
+        self.mend = mend
 
     def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
         """Nothing here is a template; the base class would build the DAG's environment, and raise what goes wrong with that."""
@@ -145,7 +148,7 @@ class FailureNotifier(BaseNotifier):
         if cause == "task_failure" and failed and not any(report.announce for report in failed):
             _log.info("%s %s failed for reasons that have been told already; no message", run.dag_id, run.run_id)
             return None
-        return failure_text(run, failed, cause=cause, problem=problem)
+        return failure_text(run, failed, cause=cause, problem=problem, mend=self.mend)
 
     def _reports(self, run: Run) -> tuple[list[Report], str]:
         """The reports, and why there are none if they could not be read."""

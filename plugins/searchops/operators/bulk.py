@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from searchops.core.errors import DataError, TransientError
+from searchops.core.errors import DataError, SearchOpsError, TransientError
 from searchops.hooks.load import LoadClients, run_name
 from searchops.inventory import WrittenIndex
 from searchops.operators.arguments import as_limit, as_list, is_false, is_true
@@ -113,9 +113,8 @@ class OpenSearchBulkLoadPlanOperator(IndexOperator):
                 raise DataError(f"tasks: expected 1 to {MOST_TASKS}, found {tasks}")
             inputs = self.clients.plan(as_list(self.files), self.data_format or None, allow_old=is_true(self.allow_old))
             if not any(given.bytes and given.documents != 0 for given in inputs):
-                raise DataError(
-                    f"expected documents, found none: {inputs[0].where} and {len(inputs) - 1} other inputs are empty: look what wrote them"
-                )
+                others = f" and {len(inputs) - 1} other inputs are" if len(inputs) > 1 else " is"
+                raise DataError(f"expected documents, found none: {inputs[0].where}{others} empty: look what wrote them")
             target = self.clients.check()
             run, load = self.run_of(context), is_false(self.only_plan)
             shares = share_out(inputs, tasks)
@@ -226,6 +225,8 @@ class OpenSearchBulkLoadOperator(IndexOperator):
         return counts
 
     def _load(self, store: Any, given: Input, target: Target, ledger: Run) -> Counts:
+        from searchops.core.bulk.ledger import Checkpoint
+
         checkpoints = TaskStateCheckpoints(store, given)
         kept = checkpoints.load()
         self.clients.forget_rejected(ledger.run, given, kept)
@@ -239,14 +240,30 @@ class OpenSearchBulkLoadOperator(IndexOperator):
 
         self._indexer = self.clients.indexer(target, ledger, given, tell, PROGRESS_SECONDS)
         source = self.clients.source(given)
-        counts = self._indexer.run(
-            lambda start: self._until_killed(source(start)),
-            checkpoints=checkpoints,
-            input=f"{given.name} into {target.uuid}",
-            expected=given.documents,
-        )
+        named = f"{given.name} into {target.uuid}"
+        try:
+            counts = self._indexer.run(
+                lambda start: self._until_killed(source(start)), checkpoints=checkpoints, input=named, expected=given.documents
+            )
+        except Exception:
+            if (reached := checkpoints.load()) is not None:
+                self._note(ledger, given, Checkpoint.from_json(reached, named).counts, complete=False)
+            raise
+        self._note(ledger, given, counts, complete=True)
         self.log.info("%s: done: %s", given.where, counts.to_dict())
         return counts
+
+    def _note(self, ledger: Run, given: Input, counts: Counts, *, complete: bool) -> None:
+        """For people, should the load never come to its end; the end itself does not need it."""
+        try:
+            noted = self.clients.ledgers.note(ledger.run, given.name, counts, time.time(), complete=complete)
+        except SearchOpsError as error:
+            self.log.warning("%s: its counts could not be written into the ledger: %s (%s)", given.where, error, error.reason)
+            return
+        if not noted:
+            self.log.warning(
+                "%s: its counts are not in the ledger, which others wrote at the same time or have ended", given.where
+            )
 
     def _until_killed(self, operations: Iterator[Any]) -> Iterator[Any]:
         killed = self._killed.is_set

@@ -288,6 +288,7 @@ def test_a_bad_input_holds_up_none_of_the_others_and_a_run_with_good_ones_is_who
         loads.load(share)
 
     assert {"p0", "p19"} <= set(loads.held())
+    assert [(part.counts.indexed, part.complete) for part in loads.ledger().inputs.values()][1:] == [(10, True), (10, True)]
     assert loads.whole(good)["counts"]["indexed"] == 20
 
 

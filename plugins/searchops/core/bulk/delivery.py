@@ -267,14 +267,16 @@ class Delivery:
             else:
                 batch.end(place, end)
 
+    def _for_so_long(self) -> str:
+        patience = self._rules.patience_seconds
+        return f" for {patience:.0f} s" if patience else ""
+
     def _out_of_patience(self, batch: Batch, waiting: _Waiting) -> None:
         reasons = set(waiting.reasons.values())
         if Verdict.BLOCKED in reasons:
-            raise Blocked(f"the index takes no writes for {self._rules.patience_seconds:.0f} s", reason=waiting.words)
+            raise Blocked(f"the index takes no writes{self._for_so_long()}", reason=waiting.words)
         if Verdict.CLOSED in reasons:
-            raise IndexClosed(
-                f"the index has been closed for {self._rules.patience_seconds:.0f} s: open it; the load then goes on where it is"
-            )
+            raise IndexClosed(f"the index has been closed{self._for_so_long()}: open it; the load then goes on where it is")
         documents = [self._document(batch, place) for place, reason in sorted(waiting.reasons.items()) if self._may_leave(reason)]
         ready = [document for document in documents if document is not None]
         if ready and self._hand_over is not None:

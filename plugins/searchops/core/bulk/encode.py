@@ -68,6 +68,7 @@ class Encoder:
                 "version scheme none: expected deletes immediate or never: a tombstone without a version keeps nothing out"
             )
         self.scheme = scheme
+        self._name = scheme.attribute
         self._clock = clock
         self.lines: Callable[[Operation], bytes] = {
             VersionScheme.ATTRIBUTE: self._attribute,
@@ -111,6 +112,8 @@ class Encoder:
         if type(version) is not int or not 0 <= version <= MAX_VERSION:
             raise Unencodable("bad_version", f"version: expected a whole number from 0 to {MAX_VERSION}, found {version!r}")
         if kind is _INDEX:
+            if type(source) is dict and type(own := source.get(self._name, version)) is int and own != version:
+                raise Unencodable("bad_version", f"version: expected that of the document's {self._name}, {own}, found {version}")
             body = encode_source(source)
         elif kind is Kind.DELETE:
             self._refuse_delete_if_never()

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import random
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -18,6 +20,8 @@ from searchops.core.bulk.model import Counts
 from searchops.core.errors import DataError, TransientError
 
 _FORMAT = 1
+_NOTE_TRIES = 6
+"""Of a write that meets those of other tasks of the load: a few at a time, each of milliseconds."""
 
 
 class State(Enum):
@@ -35,6 +39,7 @@ class State(Enum):
 class Input:
     """
     :param source: for a person: its URI, and which part of it
+    :param counts: of one that is not complete as far as its checkpoint, as its last try has told; a try that was killed tells nothing
     :param replaced: a later plan of the run does not have it any more, e.g. because the file was uploaded again; it is kept to be seen
     """
 
@@ -147,6 +152,22 @@ class Ledgers:
         inputs |= {name: replace(part, replaced=True) for name, part in gone.items()}
         began_at = before.began_at if before else now
         return self._write(Run(self._index, run, State.OPEN, began_at, now, inputs, target_uuid, tasks))
+
+    def note(self, run: str, name: str, counts: Counts, now: float, *, complete: bool) -> bool:
+        """Write what one input of an open run has come to, so that it is known also of a run that never ends.
+
+        :return: whether it was written: the run is open and has such an input, and others did not write all the time
+        """
+        for attempt in range(1, _NOTE_TRIES + 1):
+            found = self._bucket.get_tagged(places.ledger_key(self._index, run))
+            before = Run.from_json(found[0]) if found else None
+            if found is None or before is None or before.state is not State.OPEN or name not in before.inputs:
+                return False
+            noted = replace(before.inputs[name], counts=counts, complete=complete)
+            if self._write_over(replace(before, changed_at=now, inputs={**before.inputs, name: noted}), found[1]):
+                return True
+            time.sleep(random.uniform(0.05, 0.2) * attempt)  # noqa: S311 - no secret
+        return False
 
     def close(self, run: str, counts: Mapping[str, Counts], now: float) -> Run:
         """Write the books of all inputs.

@@ -121,6 +121,15 @@ def test_what_is_no_version_is_refused_alone(make: Any, version: Any) -> None:
     assert (error.kind, repr(version) in error.reason) == ("bad_version", True)
 
 
+def test_a_version_that_the_document_contradicts_is_refused_alone() -> None:
+    lines = Encoder(Scheme(VersionScheme.ATTRIBUTE, Deletes.TOMBSTONE, attribute="revision")).lines
+
+    with pytest.raises(Unencodable, match="version: expected that of the document's revision, 2, found 3"):
+        lines(index("a", {"revision": 2}, version=3))
+    assert lines(index("a", {"revision": 3}, version=3))
+    assert lines(index("a", {"name": "no revision of its own"}, version=3))
+
+
 @pytest.mark.parametrize("routing", ["\ud800", 5, ["a"], {"a": 1}, b"a", True])
 @pytest.mark.parametrize("scheme", [ATTRIBUTE, ONCE, SEQUENCE, NONE])
 def test_what_is_no_routing_is_refused_alone(scheme: Scheme, routing: Any) -> None:

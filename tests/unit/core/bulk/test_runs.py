@@ -184,6 +184,42 @@ def test_an_input_of_which_nothing_is_known_is_forgotten_when_it_is_replaced(led
     assert set(ledgers.open(RUN, {"c": "s3://bucket/c.ndjson"}, now=2.0).inputs) == {"c"}
 
 
+def test_what_an_input_has_come_to_is_known_of_a_run_that_never_ends(ledgers: Ledgers) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+
+    assert ledgers.note(RUN, "a", Counts(accepted=3, indexed=3), now=2.0, complete=True)
+    assert ledgers.note(RUN, "b", Counts(accepted=2, superseded=2), now=3.0, complete=False)
+    abandoned = ledgers.abandon(RUN, now=4.0)
+
+    assert abandoned.counts == Counts(accepted=5, indexed=3, superseded=2)
+    assert {name: part.complete for name, part in abandoned.inputs.items()} == {"a": True, "b": False}
+    assert not ledgers.note(RUN, "b", Counts(), now=5.0, complete=True), "nobody writes into a run that has ended"
+
+
+def test_what_two_tasks_note_at_the_same_moment_is_both_kept(ledgers: Ledgers, s3: SmallS3) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+
+    def other(operation: str, of: str) -> str:
+        if operation == "PutObject":
+            s3.fails = lambda operation, key: ""
+            ledgers.note(RUN, "b", Counts(accepted=1, indexed=1), now=2.0, complete=True)
+        return ""
+
+    s3.fails = other
+
+    assert ledgers.note(RUN, "a", Counts(accepted=3, indexed=3), now=3.0, complete=True)
+    run = ledgers.read(RUN)
+    assert run is not None
+    assert [part.counts.accepted for part in run.inputs.values()] == [3, 1]
+
+
+def test_an_input_that_the_run_does_not_have_is_not_noted(ledgers: Ledgers) -> None:
+    ledgers.open(RUN, SOURCES, now=1.0)
+
+    assert not ledgers.note(RUN, "c", Counts(), now=2.0, complete=True)
+    assert not ledgers.note("another", "a", Counts(), now=2.0, complete=True)
+
+
 def test_an_open_run_can_be_abandoned_and_taken_up_again(ledgers: Ledgers) -> None:
     ledgers.open(RUN, SOURCES, now=1.0)
     assert ledgers.abandon(RUN, now=2.0).state is State.ABANDONED

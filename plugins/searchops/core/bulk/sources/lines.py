@@ -169,5 +169,5 @@ def gunzip(uri: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
     if not member.eof:
         raise BadInput(
             f"{uri}: half a gzip file: it ends in the middle after {read:,} bytes; upload it whole and start a new run. "
-            "What stands before is read and counted"
+            "Documents that stand before that may be in the index"
         )

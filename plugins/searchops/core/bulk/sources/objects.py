@@ -215,7 +215,9 @@ def of_s3(error: Exception, uri: str) -> SearchOpsError:
     answer = getattr(error, "response", None) or {}
     code = str(answer.get("Error", {}).get("Code", ""))
     if code in ("NoSuchKey", "NoSuchBucket", "NotFound", "404"):
-        return BadInput(f"{uri}: expected an object, found none ({code})")
+        return BadInput(
+            f"{uri}: expected an object, found none ({code}): look at the names of bucket and object; a prefix ends with /"
+        )
     if code in ("PreconditionFailed", "412", "InvalidRange", "416"):
         return changed(uri)
     return classify_client_error(error)
