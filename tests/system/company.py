@@ -14,9 +14,11 @@ from typing import Any, Literal
 
 import psutil
 import yaml
+from opensearchpy import TransportError
 
 from local.cloud import ROOT, Cloud
 from local.demo.acts import Run
+from local.demo.functions import wait_until
 from local.demo.world import ALIAS, BUCKET, DOMAIN, SPEED, Project, World, demo_cloud
 from local.simulators.firehose.control import FirehoseControl
 from searchops.core.dictionary.model import commit_message, sha256
@@ -145,7 +147,19 @@ class Company(World):
         self.project.put(package, words(*lines))
 
     def index_document(self, index: str, text: str) -> None:
-        self.node.index(index=index, id=text, body={"text": text, "note": self.canaries.document}, params={"refresh": "true"})
+        """As often as the node refuses it: its write queue is a short one, and loads of other stories may fill it."""
+        body = {"text": text, "note": self.canaries.document}
+
+        def written() -> bool:
+            try:
+                self.node.index(index=index, id=text, body=body, params={"refresh": "true"})
+            except TransportError as error:
+                if error.status_code != 429:
+                    raise
+                return False
+            return True
+
+        wait_until(written, f"the node takes {text} into {index}")
 
     def start(self, domain: str = DOMAIN, **conf: Any) -> str:
         return self.airflow.trigger(f"dictionary_sync_{domain}", conf)
