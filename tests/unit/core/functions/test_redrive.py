@@ -263,9 +263,9 @@ def test_an_event_whose_claim_of_the_function_still_runs_is_kept_and_sent_after_
     world: SmallFunctions, choice: Choice
 ) -> None:
     events = (guard(world, world.name), object_keys)
-    seconds_ago = LEASE.total_seconds() + CLOCKS_APART.total_seconds() - 1  # the lease has ended by our clock alone
+    seconds_ago = LEASE.total_seconds() + CLOCKS_APART.total_seconds() / 2  # the lease has ended by our clock alone
     payloads = {"now": notification("now"), "just": notification("just"), "long ago": notification("long ago")}
-    for (name, payload), ago in zip(payloads.items(), (0, seconds_ago, seconds_ago + 60), strict=True):
+    for (name, payload), ago in zip(payloads.items(), (0, seconds_ago, 2 * seconds_ago), strict=True):
         dead = guard(world, world.name, clock=lambda ago=ago: time.time() - ago)
         assert isinstance(dead.claim(*object_keys(payload), {}), Claim), name
         world.fail(payload)
