@@ -94,7 +94,14 @@ def classified(error: Exception, table: str, operation: str) -> SearchOpsError:
 
     :param operation: as IAM calls it, ``UpdateItem``
     """
+    # Not at the top: DAG files have no use for botocore.
+    from botocore.exceptions import ChecksumError
+    from botocore.parsers import ResponseParserError
+
     code, words = code_of(error), str(_answer(error).get("Message", ""))
+    # Of an error whose text was cut, botocore knows the status alone, and calls that the code.
+    if isinstance(error, ChecksumError | ResponseParserError) or code.isdigit():
+        return TransientError(f"the table of claims {table!r}: the answer to {operation} came damaged", reason=str(error)[:1000])
     if code == "ResourceNotFoundException":
         return TableMissing(table, f"{code}: {words}")
     if code in _NOT_ALLOWED:
