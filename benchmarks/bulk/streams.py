@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
+
+from local.demo.functions import wait_until
 
 LONGEST_SECONDS = 120.0
 
@@ -12,16 +13,15 @@ def make_stream(stream: Any) -> None:
     """Make it and come back when it is ACTIVE.
 
     :param stream: a `HandOverStream`
-    :raises TransientError: it was not after two minutes
+    :raises TimeoutError: it was not after two minutes
     """
     from searchops.core.errors import TransientError
 
-    deadline = time.monotonic() + LONGEST_SECONDS
-    while True:
+    def active() -> bool:
         try:
             stream.install()
-            return
         except TransientError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(1)
+            return False
+        return True
+
+    wait_until(active, f"the stream {stream.stream.name} is ACTIVE", LONGEST_SECONDS)
