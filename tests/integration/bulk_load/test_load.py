@@ -142,7 +142,9 @@ def test_a_try_goes_on_where_the_last_one_failed_and_nothing_counts_twice(
     proxy.order(Fault(Kind.STATUS_503, times=None, after=2))
     with pytest.raises(TransientError):
         loads.load(share)
-    assert 0 < (loads.checkpoint() or {})["position"] < 9000
+    reached = (loads.checkpoint() or {})["position"]
+    assert 0 < reached < 9000
+    assert [(part.counts.accepted, part.complete) for part in loads.ledger().inputs.values()] == [(reached, False)]
     proxy.clear()
 
     counts = loads.finish([loads.load(share, try_number=2)])["counts"]
