@@ -30,10 +30,10 @@ def moto(url: str, environment: Mapping[str, str], logs: Path) -> Service:
     """Return moto's server; it keeps everything in memory."""
     return Service(
         name="aws",
-        command=[sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", url.rpartition(":")[2]],
+        command=[sys.executable, "-m", "local.moto_server", "-H", LOOPBACK, "-p", url.rpartition(":")[2]],
         environment=environment,
         log=logs / "aws.log",
-        directory=logs,
+        directory=Path(__file__).resolve().parent.parent,
         is_ready=lambda: answers(f"{url}/moto-api/"),
         stop_seconds=3,
     )
@@ -49,7 +49,7 @@ def client_environment(endpoints: Mapping[str, str]) -> dict[str, str]:
         "AWS_ENDPOINT_URL": endpoints.get("aws", NOWHERE),
         "AWS_ENDPOINT_URL_OPENSEARCH": endpoints.get("packages", NOWHERE),
         "AWS_ENDPOINT_URL_FIREHOSE": endpoints.get("firehose", NOWHERE),
-        "AWS_ENDPOINT_URL_DYNAMODB": endpoints.get("dynamodb", NOWHERE),
+        "AWS_ENDPOINT_URL_DYNAMODB": endpoints.get("dynamodb_proxy", endpoints.get("dynamodb", NOWHERE)),
         "AWS_ENDPOINT_URL_DYNAMODB_STREAMS": endpoints.get("dynamodb", NOWHERE),
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",

@@ -29,10 +29,17 @@ from local.processes import last_lines
 from local.supervisor import ProcessState
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVICES = ("opensearch", "aws", "dynamodb", "functions", "firehose", "packages", "slack", "airflow")
+SERVICES = ("opensearch", "aws", "dynamodb", "functions", "streams", "firehose", "packages", "slack", "airflow")
 # Only started when they are named.
-OPTIONAL_SERVICES = ("proxy",)
-REQUIRES = {"functions": ("aws",), "firehose": ("opensearch", "aws"), "packages": ("opensearch", "aws"), "proxy": ("opensearch",)}
+OPTIONAL_SERVICES = ("proxy", "dynamodb_proxy")
+REQUIRES = {
+    "functions": ("aws",),
+    "streams": ("aws", "dynamodb", "functions"),
+    "firehose": ("opensearch", "aws"),
+    "packages": ("opensearch", "aws"),
+    "proxy": ("opensearch",),
+    "dynamodb_proxy": ("dynamodb",),
+}
 EXIT_ALREADY_UP = 3
 # Airflow takes 20-30 s on 2 cores, more while other things run.
 _START_SECONDS = 300
@@ -53,7 +60,7 @@ class Options:
 
     :param inventory: exported as SEARCHOPS_INVENTORY; None leaves the repository's own
     :param pools: file of the Airflow pools; not imported when it does not exist
-    :param speed: how many times faster than AWS the clocks of the package, function and Firehose simulators run; None for their default
+    :param speed: how many times faster than AWS the clocks of the package, function, stream and Firehose simulators run; None for their default
     :param extra_environment: further variables for every process, and for the clients
     :param opensearch_settings: further lines of the node's opensearch.yml, e.g. ``{"thread_pool.write.queue_size": 1}``
     """

@@ -24,6 +24,8 @@ from local.processes import LOOPBACK, Service, answers, free_port
 from local.supervisor import StopRequested, Supervisor
 
 log = logging.getLogger(__name__)
+# A test may kill the stream poller that often.
+_POLLER_RESTARTS = 1000
 
 
 class CloudProcesses:
@@ -113,6 +115,8 @@ class CloudProcesses:
         if "functions" in endpoints:
             arguments = ["--aws-endpoint", endpoints["aws"], *speed]
             simulators.append(self._simulator("functions", endpoints["functions"], arguments, base))
+        if "streams" in endpoints:
+            simulators.append(self._streams(endpoints, speed, base))
         if "firehose" in endpoints:
             arguments = ["--opensearch-url", endpoints["opensearch"], "--s3-endpoint", endpoints["aws"], *speed]
             simulators.append(self._simulator("firehose", endpoints["firehose"], arguments, base))
@@ -123,9 +127,20 @@ class CloudProcesses:
         if "proxy" in endpoints:
             node = ["--node-url", endpoints["opensearch"]]
             simulators.append(self._simulator("proxy", endpoints["proxy"], node, base, module="node_faults"))
+        if "dynamodb_proxy" in endpoints:
+            arguments = ["--dynamodb-url", endpoints["dynamodb"]]
+            simulators.append(
+                self._simulator("dynamodb_proxy", endpoints["dynamodb_proxy"], arguments, base, module="dynamodb_faults")
+            )
         if "slack" in endpoints:
             simulators.append(self._simulator("slack", endpoints["slack"], [], base))
         return simulators
+
+    def _streams(self, endpoints: Mapping[str, str], speed: list[str], base: Mapping[str, str]) -> Service:
+        """The stream poller, which goes on from its checkpoints when a test has killed it."""
+        arguments = ["--dynamodb-url", endpoints["dynamodb"], "--functions-url", endpoints["functions"]]
+        arguments += ["--aws-endpoint", endpoints["aws"], "--state", str(self._directory / "streams.json"), *speed]
+        return replace(self._simulator("streams", endpoints["streams"], arguments, base), restarts=_POLLER_RESTARTS)
 
     def _simulator(self, name: str, url: str, arguments: list[str], base: Mapping[str, str], module: str = "") -> Service:
         return Service(
@@ -153,7 +168,8 @@ def _write_environment(path: Path, variables: Mapping[str, str]) -> None:
 def _empty(directory: Path) -> None:
     """Remove what an earlier cloud left: every cloud starts from nothing, as most of its parts keep their data in memory."""
     os.truncate(directory / "supervisor.log", 0)
-    (directory / "environment").unlink(missing_ok=True)
+    for file in ("environment", "streams.json"):
+        (directory / file).unlink(missing_ok=True)
     for folder in ("airflow", "logs"):
         shutil.rmtree(directory / folder, ignore_errors=True)
     (directory / "logs").mkdir()
