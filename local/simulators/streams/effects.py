@@ -26,7 +26,7 @@ MOST_RECORDS = 1000
 # The answer of a function is waited for as long as Lambda lets one run, and a lost one is not asked for again by the client.
 _PATIENT = Config(read_timeout=910, retries={"total_max_attempts": 1}, max_pool_connections=50)
 _METRICS_SECONDS = 0.5
-_METRICS_AT_ONCE = 150
+_MOST_VALUES = 150  # of a datum, PutMetricData
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Functions:
 
     def __init__(self, url: str) -> None:
         self._lambda = boto3.client("lambda", endpoint_url=url, config=_PATIENT)
-        self._url = url
+        self._control = FunctionsControl(url)
 
     def invoke(self, function: str, event: str) -> Answer:
         """
@@ -133,26 +133,21 @@ class Functions:
     def invoke_together(self, function: str, event: str) -> Answer:
         """Run two handlers with the same event at the same moment; the answer of the first."""
         try:
-            first, _ = self._control().together(function.rpartition(":")[2], [json.loads(event)] * 2)
+            first, _ = self._control.together(function.rpartition(":")[2], [json.loads(event)] * 2)
         except Exception as error:
             raise NotInvoked(f"{function}: {type(error).__name__}: {error}") from error
         return Answer(first["request_id"], first["failed"], first["payload"])
 
     def kill(self, function: str, after_seconds: float, ended: threading.Event) -> None:
         """Kill what runs of a function once it has begun and the seconds have passed, unless ``ended`` comes before."""
-        control = self._control()
         name = function.rpartition(":")[2]
-        while not control.running(name):
+        while not self._control.running(name):
             if ended.wait(0.01):
                 return
         ended.wait(after_seconds)
-        for pid in control.running(name):
+        for pid in self._control.running(name):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        control.close()
-
-    def _control(self) -> FunctionsControl:
-        return FunctionsControl(self._url)
 
 
 class Destinations:
@@ -217,15 +212,18 @@ class Metrics:
         """Write what has gathered."""
         with self._lock:
             waiting, self._waiting = self._waiting, defaultdict(list)
-        for (name, unit, function), values in waiting.items():
-            for start in range(0, len(values), _METRICS_AT_ONCE):
-                datum = {
-                    "MetricName": name,
-                    "Unit": unit,
-                    "Dimensions": [{"Name": "FunctionName", "Value": function}],
-                    "Values": values[start : start + _METRICS_AT_ONCE],
-                }
-                self._cloudwatch.put_metric_data(Namespace="AWS/Lambda", MetricData=[datum])
+        data = [
+            {
+                "MetricName": name,
+                "Unit": unit,
+                "Dimensions": [{"Name": "FunctionName", "Value": function}],
+                "Values": values[start : start + _MOST_VALUES],
+            }
+            for (name, unit, function), values in waiting.items()
+            for start in range(0, len(values), _MOST_VALUES)
+        ]
+        if data:
+            self._cloudwatch.put_metric_data(Namespace="AWS/Lambda", MetricData=data)
 
     def _add(self, name: str, unit: str, function: str, value: float) -> None:
         with self._lock:

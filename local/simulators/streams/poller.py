@@ -23,14 +23,14 @@ from local.simulators.streams.batches import (
     without_expired,
 )
 from local.simulators.streams.destinations import invocation_record, object_key
-from local.simulators.streams.effects import MOST_RECORDS, ShardReader, Stream, StreamShard, unique
+from local.simulators.streams.effects import MOST_RECORDS, Stream, StreamShard, unique
 from local.simulators.streams.mapping import StreamMapping
 from local.simulators.streams.orders import Order, Orders
 from local.simulators.streams.progress import SHARD_END, Checkpoints, Progress
 from local.simulators.streams.records import Record, read_record
 
 # Lambda polls each shard four times a second.
-POLL_SECONDS, SHORTEST_POLL_SECONDS = 0.25, 0.05
+POLL_SECONDS, SHORTEST_POLL_SECONDS = 0.25, 0.1
 LIST_SHARDS_SECONDS = 5.0
 AGAIN_SECONDS = 0.5
 MOST_UNREAD_AHEAD = 20_000
@@ -106,7 +106,7 @@ class MappingPoller:
         self.around = around
         self.changed = threading.Condition()
         self.counts: Counter[str] = Counter()
-        self.stream_problem = self.function_problem = ""
+        self.problems: dict[str, str] = {}
         self.stopped = False
         self._stream = around.stream(mapping.stream)
         self._shards: dict[str, ShardPoller] = {}
@@ -154,13 +154,22 @@ class MappingPoller:
                 "function": self.mapping.function_name,
                 "stream": self.mapping.stream,
                 "table": self.mapping.table,
-                "problem": self.stream_problem or self.function_problem,
+                "problem": "; ".join(self.problems.values()),
                 "paused": self.around.pace.is_paused(self.mapping.function_name),
                 "open": sum(shard["open"] for shard in shards),
                 "iterator_age_seconds": max((shard["iterator_age_seconds"] for shard in shards), default=0.0),
                 "shards": shards,
                 "counts": dict(self.counts),
             }
+
+    def tell(self, about: str, problem: str = "") -> None:
+        """Say what keeps us from going on, or that nothing does any more."""
+        if problem and self.problems.get(about) != problem:
+            print(f"streams: {self.mapping.function_name}: {problem}", flush=True)
+        with self.changed:
+            self.problems.pop(about, None)
+            if problem:
+                self.problems[about] = problem
 
     def count(self, name: str, number: int = 1) -> None:
         with self.changed:
@@ -173,13 +182,11 @@ class MappingPoller:
                 self._list_now = False
             try:
                 self._follow(self._stream.shards())
-                problem = ""
+                self._listed_at = began
+                self.tell("shards")
             except Exception as error:
-                problem = f"{self.mapping.stream}: {type(error).__name__}: {error}"
+                self.tell("shards", f"{self.mapping.stream}: {type(error).__name__}: {error}")
             with self.changed:
-                self.stream_problem = problem
-                if not problem:
-                    self._listed_at = began
                 self.changed.notify_all()
                 self.changed.wait_for(lambda: self.stopped or self._list_now, LIST_SHARDS_SECONDS)
 
@@ -195,8 +202,7 @@ class MappingPoller:
                 waits = shard.parent in there and checkpoints.get(shard.parent or "") != SHARD_END
                 if shard.id in self._shards or waits or checkpoints.get(shard.id) == SHARD_END or self.stopped:
                     continue
-                reader = self._stream.reader(shard.id, checkpoints.get(shard.id))
-                self._shards[shard.id] = ShardPoller(self, shard.id, reader, checkpoints.get(shard.id))
+                self._shards[shard.id] = ShardPoller(self, self._stream, shard.id, checkpoints.get(shard.id))
                 self._shards[shard.id].start()
 
     def _beginning(self, shards: list[StreamShard]) -> dict[str, str]:
@@ -215,10 +221,12 @@ class MappingPoller:
 class ShardPoller:
     """One shard of a mapping: what is read waits in the lanes."""
 
-    def __init__(self, owner: MappingPoller, shard: str, reader: ShardReader, checkpoint: str | None) -> None:
+    def __init__(self, owner: MappingPoller, stream: Stream, shard: str, checkpoint: str | None) -> None:
         self.id = shard
         self._owner = owner
-        self._reader = reader
+        self._stream = stream
+        self._reader = stream.reader(shard, checkpoint)
+        self._last_taken = checkpoint
         self._progress = Progress(checkpoint)
         self._lanes = [Lane(owner, self) for _ in range(owner.mapping.lanes)]
         self._looked_at, self._read_by_then = -math.inf, 0
@@ -266,10 +274,12 @@ class ShardPoller:
             try:
                 found = self._reader.read()
                 self._take(found, began)
+                self._owner.tell("reading")
             except Exception as error:
                 found = []
+                self._reader = self._stream.reader(self.id, self._last_taken)  # what was read and not taken is read again
                 self._owner.count("failed_reads")
-                print(f"streams: {self._owner.mapping.stream}: {type(error).__name__}: {error}", flush=True)
+                self._owner.tell("reading", f"{self._owner.mapping.stream}: {type(error).__name__}: {error}")
             if not found:
                 with self._owner.changed:
                     self._owner.changed.wait_for(lambda: self._owner.stopped, self._owner.around.pace.poll_seconds)
@@ -280,6 +290,7 @@ class ShardPoller:
         records = [read_record(entry, mapping.stream, owner.around.region, now, mapping.filters) for entry in found]
         with owner.changed:
             self._progress.add(records)
+            self._last_taken = records[-1].local if records else self._last_taken
             for record in records:
                 if record.wanted:
                     self._lanes[lane_of(record.key, mapping.lanes)].queue.append(record)
@@ -378,7 +389,7 @@ class Lane:
             return
         self._measure(batch)
         self._answer = self._invoke(batch.event)
-        owner.function_problem = ""
+        owner.tell("function")
         batch = Batch(batch.records, batch.retries, batch.invocations + 1)
         failed = failure(self._answer, batch, report_failures=mapping.report_failures)
         self._count(self._answer, failed is not None)
@@ -455,10 +466,7 @@ class Lane:
         self._shard.settle(list(batch.records))
 
     def _put_back(self, batch: Batch, problem: str) -> None:
-        owner = self._owner
-        print(f"streams: {owner.mapping.function_name}: {problem}", flush=True)
-        with owner.changed:
-            owner.function_problem = problem
+        self._owner.tell("function", problem)
         self._repeat([batch])
         self._rest(AGAIN_SECONDS)
 

@@ -287,6 +287,18 @@ def test_a_filter_on_inserts_keeps_an_update_away(mapped: Mapped) -> None:
     assert mapped.counts()["filtered"] == 1
 
 
+def test_a_filter_that_is_not_understood_stops_its_mapping_and_loses_nothing(mapped: Mapped) -> None:
+    uuid = mapped.map(FilterCriteria={"Filters": [{"Pattern": '{"eventName": [{"colour": "red"}]}'}]})
+    mapped.put("a")
+    refused = "expected one of exists"
+    wait_until(lambda: any(refused in found.problem for found in mapped.control.mappings(mapped.name)), "it says so")
+
+    mapped.lambda_.update_event_source_mapping(UUID=uuid, FilterCriteria={"Filters": []})
+    mapped.caught_up()
+
+    assert mapped.batches() == ["a"]
+
+
 def test_a_function_that_takes_too_long_is_a_failure(mapped: Mapped) -> None:
     mapped.plan(a="sleep")
     mapped.put("a")
