@@ -23,6 +23,7 @@ from searchops.inventory import (
     InventoryError,
     Notice,
     Package,
+    Table,
     WrittenIndex,
     inventory,
 )
@@ -77,6 +78,8 @@ def entries(section: Literal["indexes"]) -> dict[str, Index | BrokenEntry]: ...
 def entries(section: Literal["functions"]) -> dict[str, Function | BrokenEntry]: ...
 @overload
 def entries(section: Literal["written_indexes"]) -> dict[str, WrittenIndex | BrokenEntry]: ...
+@overload
+def entries(section: Literal["tables"]) -> dict[str, Table | BrokenEntry]: ...
 def entries(section: Any) -> Any:
     """All entries of a section of this installation's inventory, the broken ones included; none when the file can't be read.
 

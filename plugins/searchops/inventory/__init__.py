@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from searchops.inventory.loading import BrokenEntry, Inventory, InventoryError, inventory, inventory_path, load, project_root
 from searchops.inventory.models import (
+    Consumer,
+    DateIndex,
     Defaults,
     Domain,
     Function,
@@ -19,6 +21,8 @@ from searchops.inventory.models import (
     Package,
     Preview,
     Probe,
+    Replay,
+    Table,
     Version,
     Waits,
     WrittenIndex,
@@ -26,6 +30,8 @@ from searchops.inventory.models import (
 
 __all__ = [
     "BrokenEntry",
+    "Consumer",
+    "DateIndex",
     "Defaults",
     "Domain",
     "Function",
@@ -40,6 +46,8 @@ __all__ = [
     "Package",
     "Preview",
     "Probe",
+    "Replay",
+    "Table",
     "Version",
     "Waits",
     "WrittenIndex",

@@ -31,6 +31,10 @@ def pools(inventory: Inventory) -> dict[str, dict[str, Any]]:
             package.pool: {**one_at_a_time, "description": f"One publisher at a time of {package.package_id or package.name}"}
             for package in inventory.packages.values()
         },
+        **{
+            table.pool: {**one_at_a_time, "description": f"One replay at a time of the table {table.table}"}
+            for table in inventory.tables.values()
+        },
     }
 
 
@@ -89,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _count(inventory.packages, "package", "packages"),
             _count(inventory.indexes, "index", "indexes"),
             _count(inventory.functions, "function", "functions"),
+            _count(inventory.tables, "table", "tables"),
         )
         print(f"{inventory.file}: {', '.join(counts)}, no mistakes")
     return 0

@@ -30,11 +30,13 @@ from searchops.inventory.models import (
     Notice,
     Package,
     PackageEntry,
+    Table,
+    TableEntry,
     WrittenIndex,
 )
 from searchops.inventory.types import IndexName, Key
 
-Section: TypeAlias = Literal["packages", "domains", "indexes", "functions", "written_indexes"]
+Section: TypeAlias = Literal["packages", "domains", "indexes", "functions", "written_indexes", "tables"]
 M = TypeVar("M", bound=BaseModel)
 
 ENVIRONMENT_VARIABLE = "SEARCHOPS_INVENTORY"
@@ -68,7 +70,7 @@ class Inventory:
     :param file: name of the file for people, relative to ``root`` (``include/searchops.yaml``)
     :param root: absolute path of the project, the folder above that of the file
     :param written_indexes: those of ``indexes`` that have id and version, on a domain that validates by itself
-    :param broken: entries that do not validate, and domains and written indexes that refer to one
+    :param broken: entries that do not validate, and domains, written indexes and tables that refer to one
     :param problems: the mistakes that no DAG of an entry shows: in ``defaults``, an unknown section, a broken package that no domain
         uses, a broken index that does not say on which domain it is
     """
@@ -80,6 +82,7 @@ class Inventory:
     indexes: Mapping[str, Index]
     functions: Mapping[str, Function]
     written_indexes: Mapping[str, WrittenIndex]
+    tables: Mapping[str, Table]
     defaults: Defaults | BrokenEntry
     broken: tuple[BrokenEntry, ...]
     problems: tuple[str, ...]
@@ -99,6 +102,8 @@ class Inventory:
     def entries(self, section: Literal["functions"]) -> dict[str, Function | BrokenEntry]: ...
     @overload
     def entries(self, section: Literal["written_indexes"]) -> dict[str, WrittenIndex | BrokenEntry]: ...
+    @overload
+    def entries(self, section: Literal["tables"]) -> dict[str, Table | BrokenEntry]: ...
     def entries(self, section: Section) -> Mapping[str, BaseModel | BrokenEntry]:
         """All entries of a section by key: the good ones, then the broken ones."""
         good: Mapping[str, BaseModel] = getattr(self, section)
@@ -170,7 +175,7 @@ def load(path: Path) -> Inventory:
     return _Reader(file, root, document).inventory()
 
 
-_SHOWN: tuple[Section, ...] = ("domains", "functions", "written_indexes")
+_SHOWN: tuple[Section, ...] = ("domains", "functions", "written_indexes", "tables")
 """Sections whose broken entries become a DAG or a task that says what is wrong."""
 
 
@@ -189,8 +194,8 @@ class _Refused(Exception):
 class _Reader:
     """One pass over a document, sections in the order in which they need each other.
 
-    :meth:`package`, :meth:`index`, :meth:`domain`, :meth:`function` and :meth:`written_index` build one entry, or raise :class:`_Refused`
-    with all that is wrong with it.
+    :meth:`package`, :meth:`index`, :meth:`domain`, :meth:`function`, :meth:`written_index` and :meth:`table` build one entry, or raise
+    :class:`_Refused` with all that is wrong with it.
     """
 
     def __init__(self, file: str, root: Path, document: Document) -> None:
@@ -198,12 +203,13 @@ class _Reader:
         self.general: list[str] = []  # sentences that are not about one entry
         self.of_defaults: list[str] = []  # those of them that are about defaults
         self.broken: dict[tuple[str, str], BrokenEntry] = {}
-        self.raw = {section: self.mapping(section) for section in ("packages", "indexes", "domains", "functions")}
+        self.raw = {section: self.mapping(section) for section in ("packages", "indexes", "domains", "functions", "tables")}
         self.publishers: dict[tuple[str, ...], str] = {}
         self.syncs: dict[tuple[str, ...], str] = {}
         self.set_up: dict[tuple[str, ...], str] = {}
         self.redriven: dict[tuple[str, str], str] = {}
         self.streams: dict[tuple[str, ...], str] = {}
+        self.replayed: dict[tuple[str, ...], str] = {}
         # Names that are no text are in broken["indexes"] already.
         self.raw["written_indexes"] = {
             name: raw for name, raw in self.raw["indexes"].items() if isinstance(name, str) and _is_written(raw)
@@ -218,14 +224,25 @@ class _Reader:
         self.indexes = self.section("indexes", self.index)
         domains = self.section("domains", self.domain)
         functions = self.section("functions", self.function)
-        written = self.section("written_indexes", self.written_index)
+        self.written = self.section("written_indexes", self.written_index)
+        tables = self.section("tables", self.table)
         broken = tuple(self.broken.values())
         shown = {sentence for entry in broken if entry.section in _SHOWN for sentence in entry.errors}
         told = [*self.general, *(sentence for entry in broken for sentence in entry.errors)]
         problems = tuple(sentence for sentence in dict.fromkeys(told) if sentence not in shown)
         defaults = self.defaults or BrokenEntry("defaults", "defaults", tuple(self.of_defaults))
         return Inventory(
-            self.file, self.root, self.packages, domains, self.indexes, functions, written, defaults, broken, problems
+            self.file,
+            self.root,
+            self.packages,
+            domains,
+            self.indexes,
+            functions,
+            self.written,
+            tables,
+            defaults,
+            broken,
+            problems,
         )
 
     def say(self, path: Sequence[str | int], text: str) -> str:
@@ -438,6 +455,45 @@ class _Reader:
             text = f'the failed events of "{function.function}" in this queue are already those of functions.{other}; give it its own'
             raise _Refused([self.say((*path, "on_failure"), text)])
         return function
+
+    def table(self, key: str, raw: Any) -> Table:
+        path = ("tables", key)
+        entry = self.check(path, TableEntry, raw)
+        if self.defaults is None:
+            raise _Refused(self.general)
+        written = self.written_index_of(key, entry.index) if entry.index else None
+        region, bucket = entry.region or self.defaults.region, written.bucket if written else self.defaults.bucket
+        sentences = [] if region else [self.say((*path, "region"), "is missing; give it here or in defaults")]
+        if not bucket:
+            sentences.append(self.say(("defaults", "bucket"), f'is missing; the table "{key}" needs it for its reports'))
+        if sentences:
+            raise _Refused(sentences)
+        values = {
+            **{field: value for field, value in dict(entry).items() if field in Table.model_fields},
+            "key": key,
+            "table": entry.table or key,
+            "region": region,
+            "aws_conn_id": entry.aws_conn_id or self.defaults.aws_conn_id,
+            "written_index": written,
+            "home": Home.model_validate({**dict(self.defaults), "bucket": bucket}),
+        }
+        table = self.check(path, Table, values)
+        place = (table.region, table.aws_conn_id, table.table)
+        if (other := self.replayed.setdefault(place, key)) != key:
+            raise _Refused([self.say((*path, "table"), f'"{table.table}" is already the table of tables.{other}')])
+        return table
+
+    def written_index_of(self, key: str, name: str) -> WrittenIndex:
+        """The index that a table's stream is written to."""
+        path = ("tables", key, "index")
+        if name in self.written:
+            return self.written[name]
+        if broken := self.broken.get(("written_indexes", name)) or self.broken.get(("indexes", name)):
+            raise _Refused([self.say(path, f'the index "{name}" does not validate'), *broken.errors])
+        if name in self.indexes:
+            text = f'the index "{name}" has neither id nor version; an index that a stream is written to needs the two'
+            raise _Refused([self.say(path, text)])
+        raise _Refused([self.say(path, f'there is no index "{name}"; {suggestion(name, self.raw["indexes"])}')])
 
     def broken_indexes(self, domain: str) -> list[str]:
         sentences = []

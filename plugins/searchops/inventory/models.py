@@ -16,6 +16,7 @@ from searchops.inventory.types import (
     Bucket,
     ConnectionId,
     Cron,
+    DateFormat,
     DeliveryStream,
     Destination,
     DomainName,
@@ -25,12 +26,15 @@ from searchops.inventory.types import (
     FunctionName,
     IndexName,
     Key,
+    Marker,
     PackageId,
     PackageName,
+    PipelineName,
     ProjectPath,
     Qualifier,
     Region,
     Source,
+    TableIndexName,
     TableName,
     Text,
     TimeZone,
@@ -460,6 +464,154 @@ class Function(FunctionEntry):
         return queue if self.kind == "asynchronous" else None
 
 
+class DateIndex(Model):
+    """A global secondary index whose partition key is a day: what a replay by date reads."""
+
+    name: TableIndexName = Field(description="Name of the index.")
+    attribute: Text = Field(description="Its partition key: the attribute that holds the day of an item.")
+    format: DateFormat = Field(default="%Y%m%d", description="How the day is written, in the words of strftime.")
+    timezone: TimeZone = Field(default="UTC", description="Time zone in which the application takes the day.")
+    shards: int | None = Field(
+        default=None,
+        strict=True,
+        ge=2,
+        le=1000,
+        description="How many keys a day has, where it is spread: 10 means `20261121#0` to `20261121#9`.",
+    )
+
+
+class Consumer(Model):
+    """Who reads the stream of a table: a Lambda function or an Ingestion pipeline. Its lag paces a replay."""
+
+    function: FunctionName | None = Field(default=None, description="Name of a function with a mapping on the stream.")
+    pipeline: PipelineName | None = Field(default=None, description="Name of an Ingestion pipeline, in place of a function.")
+    uses_old_image: Flag = Field(
+        default=False,
+        description="It compares OldImage with NewImage: in a replay they differ by the marker alone, so it sees no change.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.function is None) == (self.pipeline is None):
+            raise ValueError("expected either function or pipeline")
+        return self
+
+
+VersionOwner = Literal["application", "shared"]
+MAX_LAG = (timedelta(minutes=1), timedelta(hours=12))
+"""A stream keeps a record for 24 hours: half of them are left to mend a consumer that has stopped."""
+
+
+class Replay(Model):
+    """How the items of a table are touched so that their stream records fire again."""
+
+    marker: Marker = Field(
+        default="searchops_replay", description="Attribute that a touch sets; nobody else writes it. It is part of the documents."
+    )
+    wcu_per_second: float = Field(
+        default=100,
+        gt=0,
+        le=40_000,
+        allow_inf_nan=False,
+        description="Write units a second that a replay consumes at most, those of the table's indexes included.",
+    )
+    max_lag: Duration = Field(
+        default=timedelta(minutes=15),
+        description="Age of the oldest unread record from which on a replay pauses; it slows down before. 1m to 12h.",
+    )
+    version_owner: VersionOwner = Field(
+        default="application",
+        description="Who increases the version attribute. application: a touch leaves it, and documents that have it already are not "
+        "written again. shared: a touch adds 1, so every writer of the item has to add too, never set.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        low, high = MAX_LAG
+        if not low <= self.max_lag <= high:
+            limits = f"{format_duration(low)} to {format_duration(high)}"
+            raise ValueError(f"max_lag is {limits}, found {format_duration(self.max_lag)}")
+        if self.marker == "searchops":
+            raise ValueError('marker "searchops" is a field of the documents already, for tombstones; take another name')
+        return self
+
+
+class TableEntry(Model):
+    """A DynamoDB table whose items can be sent through its stream again."""
+
+    table: TableName | None = Field(default=None, description="Name of the table in AWS; without it the entry's key.")
+    index: IndexName | None = Field(
+        default=None, description="Index that the stream is written to, one with id and version; without it nothing is compared."
+    )
+    date_index: DateIndex | None = Field(default=None, description="Without it there is no replay by date.")
+    consumers: tuple[Consumer, ...] = Field(default=(), description="Who reads the stream.")
+    replay: Replay = Field(default=Replay(), description="How items are touched.")
+    region: Region | None = Field(default=None, description="In place of the one in defaults.")
+    aws_conn_id: ConnectionId | None = Field(
+        default=None, description="In place of the one in defaults, for the table, its stream and its consumers."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if problems := _table_problems(self):
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _table_problems(entry: TableEntry) -> list[str]:
+    problems = []
+    if entry.date_index and entry.date_index.attribute == entry.replay.marker:
+        problems.append(f'the marker is "{entry.replay.marker}", which is the key of date_index; a touch cannot change a key')
+    if entry.replay.version_owner == "shared" and entry.index is None:
+        problems.append('version_owner "shared" needs an index: its version names the attribute that a touch increases')
+    named = [consumer.function or consumer.pipeline or "" for consumer in entry.consumers]
+    if twice := sorted({name for name in named if named.count(name) > 1}):
+        problems.append(f"the consumer {', '.join(twice)} is named twice")
+    return problems
+
+
+class Table(Model):
+    """A table as a DAG gets it. ``region`` and ``aws_conn_id`` are those of the table, its stream and its consumers.
+
+    Where there is a `written_index`, reports and what replays leave go to its bucket, otherwise to that of the defaults: ``home.bucket``.
+    """
+
+    key: Key
+    table: TableName
+    region: Region
+    aws_conn_id: ConnectionId
+    date_index: DateIndex | None
+    consumers: tuple[Consumer, ...]
+    replay: Replay
+    written_index: WrittenIndex | None
+    home: Home
+
+    @property
+    def pool(self) -> str:
+        """Airflow pool that keeps replays of this table apart."""
+        return f"stream_replay_{self.key}"
+
+    @model_validator(mode="after")
+    def _marker_is_free(self) -> Self:
+        if problems := _written_problems(self.replay, self.written_index):
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _written_problems(replay: Replay, index: WrittenIndex | None) -> list[str]:
+    if index is None:
+        return []
+    problems, version = [], index.version
+    if replay.marker in (version.attribute, *index.id.attributes):
+        problems.append(f'the marker "{replay.marker}" is an attribute that id or version of indexes.{index.name} is made of')
+    if replay.version_owner == "shared" and version.scheme != "attribute":
+        problems.append(
+            f'version_owner "shared" needs an index whose version is an attribute, found version scheme "{version.scheme}" in '
+            f"indexes.{index.name}; leave version_owner out"
+        )
+    return problems
+
+
 class Notice(Model):
     """When a domain that can't be used is spoken of, and where."""
 
@@ -478,3 +630,4 @@ class File(Model):
     domains: dict[Key, DomainEntry] = Field(default_factory=dict)
     indexes: dict[IndexName, IndexEntry] = Field(default_factory=dict)
     functions: dict[Key, FunctionEntry] = Field(default_factory=dict)
+    tables: dict[Key, TableEntry] = Field(default_factory=dict)

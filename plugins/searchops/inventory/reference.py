@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from searchops.inventory.models import File, Model
 from searchops.inventory.types import (
     Cron,
+    DateFormat,
     Duration,
     Flag,
     Key,
@@ -49,6 +50,7 @@ WORDS: Sequence[tuple[Any, str]] = (
     (Flag, "`true` or `false`"),
     (Duration, "a duration such as `2h`"),
     (Cron, "a cron expression of five fields, such as `0 3 * * *`"),
+    (DateFormat, "a date in the words of strftime, such as `%Y%m%d`"),
     (TimeZone, "a time zone such as `Asia/Tokyo` or `UTC`"),
     (PackageId, "the id of a custom package: F and digits"),
     (Key, "a key"),

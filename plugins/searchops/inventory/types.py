@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -59,6 +59,15 @@ PackageName = Annotated[
 Region = Annotated[str, Matching(r"[a-z]{2,4}(-[a-z]+)+-[0-9]+", "an AWS Region such as ap-northeast-1")]
 Bucket = Annotated[str, Matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket")]
 TableName = Annotated[str, Matching(r"[A-Za-z0-9_.-]{3,255}", "the name of a DynamoDB table")]
+TableIndexName = Annotated[str, Matching(r"[A-Za-z0-9_.-]{3,255}", "the name of an index of a DynamoDB table")]
+# Part of a document, too, where a dot would make an object of it and a first "_" is OpenSearch's own.
+Marker = Annotated[
+    str, Matching(r"[A-Za-z][A-Za-z0-9_-]{0,63}", "the name of a marker: 1 to 64 of A-Z, a-z, 0-9, _ -, the first a letter")
+]
+PipelineName = Annotated[
+    str,
+    Matching(r"[a-z][a-z0-9-]{2,27}", "the name of an Ingestion pipeline: 3 to 28 of a-z, 0-9 and -, beginning with a letter"),
+]
 DeliveryStream = Annotated[str, Matching(r"[A-Za-z0-9_.-]{1,64}", "the name of a Firehose stream")]
 FunctionName = Annotated[str, Matching(r"[A-Za-z0-9_-]{1,64}", "the name of a Lambda function")]
 Qualifier = Annotated[str, Matching(r"[A-Za-z0-9_-]{1,128}", "the alias or version of a Lambda function")]
@@ -171,5 +180,26 @@ def _timezone(value: str) -> str:
     return value
 
 
+_DIRECTIVES = "Y y m d j %"
+_DATES = (date(2024, 2, 29), date(2026, 1, 2), date(2026, 11, 21), date(2026, 12, 31))
+
+
+def _date_format(value: str) -> str:
+    """Only directives that mean the same in every locale, and that can be read back: the day has to be found again in an item."""
+    foreign = [found for found in re.findall(r"%(.?)", value, re.DOTALL) if found not in _DIRECTIVES.split()]
+    if foreign:
+        known = ", ".join(f"%{name}" for name in _DIRECTIVES.split())
+        raise ValueError(f'"{value}" holds "%{foreign[0]}"; expected a date of {known}, such as "%Y%m%d" or "%Y-%m-%d"')
+    for day in _DATES:
+        try:
+            read = datetime.strptime(day.strftime(value), value).date()  # noqa: DTZ007 - a date has no zone
+        except ValueError:
+            read = None
+        if read != day:
+            raise ValueError(f'"{value}" does not tell one day from another; expected year, month and day, such as "%Y%m%d"')
+    return value
+
+
 Cron = Annotated[Text, AfterValidator(_cron)]
+DateFormat = Annotated[Text, AfterValidator(_date_format)]
 TimeZone = Annotated[Text, AfterValidator(_timezone)]

@@ -39,7 +39,18 @@ BASE: dict[str, Any] = {
         }
         for n in "abc"
     },
+    "tables": {
+        f"table-{n}": {
+            "index": f"items-{n}",
+            "date_index": {"name": "by-day", "attribute": "day", "timezone": "Asia/Tokyo"},
+            "consumers": [{"function": "stream-indexer"}],
+            "replay": {"wcu_per_second": 200, "max_lag": "15m"},
+        }
+        for n in "abc"
+    },
 }
+SECTIONS = (("packages", "words"), ("domains", "domain"), ("indexes", "items"), ("tables", "table"))
+PATHS = {"source_path", "body_path", "packages", "indexes", "written_index"}
 
 # Text begins with junk, so that it is by no chance the name of a neighbour.
 leaves = (
@@ -64,7 +75,7 @@ def load_bytes(content: bytes) -> Inventory:
 def broken_files(draw: st.DrawFn) -> dict[str, Any]:
     """BASE with one to three pieces of an entry of letter "b" replaced, removed or added."""
     data = copy.deepcopy(BASE)
-    section, prefix = draw(st.sampled_from([("packages", "words"), ("domains", "domain"), ("indexes", "items")]))
+    section, prefix = draw(st.sampled_from(SECTIONS))
     entry = data[section][f"{prefix}-b"]
     for _ in range(draw(st.integers(1, 3))):
         match draw(st.sampled_from(["replace", "remove", "add", "all"])):
@@ -85,16 +96,15 @@ def test_a_broken_entry_never_changes_its_neighbours(data: dict[str, Any]) -> No
     found, whole = load_data(data), load_data(BASE)
 
     for letter in "ac":
-        for section, prefix in (("packages", "words"), ("domains", "domain"), ("indexes", "items")):
+        for section, prefix in SECTIONS:
             key = f"{prefix}-{letter}"
-            expected = getattr(whole, section)[key].model_dump(
-                mode="json", exclude={"source_path", "body_path", "packages", "indexes"}
-            )
+            expected = getattr(whole, section)[key].model_dump(mode="json", exclude=PATHS)
             entry = getattr(found, section)[key]
-            assert entry.model_dump(mode="json", exclude={"source_path", "body_path", "packages", "indexes"}) == expected
+            assert entry.model_dump(mode="json", exclude=PATHS) == expected
         domain = found.domains[f"domain-{letter}"]
         assert [package.key for package in domain.packages] == [f"words-{letter}"]
         assert [index.name for index in domain.indexes] == [f"items-{letter}"]
+        assert found.tables[f"table-{letter}"].written_index == found.written_indexes[f"items-{letter}"]
 
 
 @settings(deadline=None)  # writes a file
@@ -116,7 +126,7 @@ def test_a_domain_is_never_good_without_what_its_file_names(data: dict[str, Any]
 @settings(deadline=None)  # writes a file
 @given(
     st.dictionaries(
-        st.sampled_from(["defaults", "packages", "domains", "indexes", "x"]) | leaves,
+        st.sampled_from(["defaults", "packages", "domains", "indexes", "tables", "x"]) | leaves,
         junk | st.dictionaries(leaves, junk, max_size=4),
     )
 )

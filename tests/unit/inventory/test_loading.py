@@ -134,7 +134,10 @@ indexes:
             'indexes.Items: "Items" is not the name of an index or alias: no capitals, spaces or \\ / * ? " < > | , # :, '
             "not beginning with _ - + or . (line 2)",
         ),
-        ("tables: {}", "tables: unknown section; expected one of defaults, domains, functions, indexes, packages (line 2)"),
+        (
+            "pipelines: {}",
+            "pipelines: unknown section; expected one of defaults, domains, functions, indexes, packages, tables (line 2)",
+        ),
         ("domains: [a]", "domains: expected a mapping, found a list (line 2)"),
     ],
 )

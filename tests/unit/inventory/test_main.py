@@ -20,7 +20,7 @@ def test_the_shipped_inventory_has_no_mistakes(capsys: pytest.CaptureFixture[str
 
     assert (status, capsys.readouterr()) == (
         0,
-        ("include/searchops.yaml: 1 domain, 2 packages, 2 indexes, 1 function, no mistakes\n", ""),
+        ("include/searchops.yaml: 1 domain, 2 packages, 2 indexes, 1 function, 1 table, no mistakes\n", ""),
     )
 
 
@@ -40,10 +40,16 @@ def test_the_shipped_pools_are_in_step(capsys: pytest.CaptureFixture[str]) -> No
 
     pools = json.loads(capsys.readouterr().out)
     assert pools == json.loads((INCLUDE / "pools.json").read_text()), "run: python -m searchops.inventory pools"
-    assert list(pools) == ["dictionary_sync_products-search", "package_user-dictionary", "package_synonyms"]
+    assert list(pools) == [
+        "dictionary_sync_products-search",
+        "package_user-dictionary",
+        "package_synonyms",
+        "stream_replay_products",
+    ]
     assert {(pool["slots"], pool["include_deferred"]) for pool in pools.values()} == {(1, True)}
-    domain = load(INCLUDE / "searchops.yaml").domains["products-search"]
-    assert [domain.pool, *(package.pool for package in domain.packages)] == list(pools)
+    shipped = load(INCLUDE / "searchops.yaml")
+    domain, table = shipped.domains["products-search"], shipped.tables["products"]
+    assert [domain.pool, *(package.pool for package in domain.packages), table.pool] == list(pools)
 
 
 def test_check_fails_with_every_mistake_and_every_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
