@@ -100,6 +100,7 @@ def policy_of(function: Function) -> Policy:
         on_failure=function.on_failure,
         bisect=function.bisect,
         report_batch_item_failures=function.report_batch_item_failures,
+        parallelization_factor=function.parallelization_factor,
         lease=function.lease.total_seconds() if function.lease else None,
         claims=function.namespace is not None,
     )

@@ -368,7 +368,15 @@ EVENT_AGE: dict[FunctionKind, tuple[timedelta, timedelta]] = {
 # What an entry of each kind may say beside what every entry may.
 SETTINGS: dict[FunctionKind, tuple[str, ...]] = {
     "asynchronous": ("retries", "max_event_age", "on_failure", "namespace"),
-    "stream": ("source", "retries", "max_event_age", "bisect", "report_batch_item_failures", "on_failure"),
+    "stream": (
+        "source",
+        "retries",
+        "max_event_age",
+        "bisect",
+        "report_batch_item_failures",
+        "parallelization_factor",
+        "on_failure",
+    ),
     "sqs": ("source", "report_batch_item_failures"),
 }
 ON_FAILURE: dict[FunctionKind, tuple[str, ...]] = {
@@ -404,6 +412,13 @@ class FunctionEntry(Model):
     bisect: Flag | None = Field(default=None, description="For a stream: split a batch that failed.")
     report_batch_item_failures: Flag | None = Field(
         default=None, description="For a stream or a queue: the function says which records of a batch failed."
+    )
+    parallelization_factor: int | None = Field(
+        default=None,
+        strict=True,
+        ge=1,
+        le=10,
+        description="For a stream: batches of one shard that are worked on at once; the records of one item keep their order.",
     )
     lease: Duration | None = Field(
         default=None, description="How long a claim of the function holds, where that is not its remaining time and 10 s."

@@ -19,6 +19,7 @@ from searchops.core.functions.settings import (
     lease_finding,
     loss_finding,
     merge,
+    stream_findings,
     visibility_finding,
     wanted,
 )
@@ -96,9 +97,12 @@ class RetrySettings:
             return Found((target,), tuple(findings))
         targets = []
         for mapping in self._mappings():
-            targets.append(self._target(f"mapping of {mapping['EventSourceArn']}", mapping["UUID"], mapping))
+            target = self._target(f"mapping of {mapping['EventSourceArn']}", mapping["UUID"], mapping)
+            targets.append(target)
             if self.policy.kind is Kind.SQS:
                 findings += self._visibility(mapping, timeout)
+            else:
+                findings += stream_findings(self.policy, target.name, target.settings)
         return Found(tuple(targets), tuple(findings))
 
     def write(self, target: Target) -> None:

@@ -37,6 +37,7 @@ SETTINGS = {
         "MaximumRecordAgeInSeconds",
         "BisectBatchOnFunctionError",
         "FunctionResponseTypes",
+        "ParallelizationFactor",
         "DestinationConfig",
     ),
     Kind.SQS: ("FunctionResponseTypes",),
@@ -60,6 +61,7 @@ class Policy:
     on_failure: str | None = None
     bisect: bool | None = None
     report_batch_item_failures: bool | None = None
+    parallelization_factor: int | None = None
     lease: float | None = None
     claims: bool = False
 
@@ -89,6 +91,7 @@ def wanted(policy: Policy, current: Settings) -> dict[str, Any]:
         age: policy.max_event_age,
         "BisectBatchOnFunctionError": policy.bisect,
         "FunctionResponseTypes": _response_types(policy.report_batch_item_failures, current),
+        "ParallelizationFactor": policy.parallelization_factor,
         "DestinationConfig": destination,
     }
     return {name: value for name, value in named.items() if value is not None}
@@ -150,6 +153,37 @@ def loss_finding(policy: Policy, settings: Settings, *, dead_letters: bool = Fal
     retries = _retries(settings)
     tries = f"is tried again {'once' if retries == 1 else 'twice'} only" if retries else "is never tried again"
     return [f"{policy.name} {tries} and has no on-failure destination: an event on which it fails or dies that often is lost"]
+
+
+def stream_findings(policy: Policy, name: str, settings: Settings) -> list[str]:
+    """
+    :param name: of the mapping
+    :param settings: as they are to be
+    """
+    retries, age = (_limit(settings.get(setting)) for setting in ("MaximumRetryAttempts", "MaximumRecordAgeInSeconds"))
+    limits = [f"{retries} retries"] * (retries is not None) + [f"{age} s"] * (age is not None)
+    findings = []
+    if policy.report_batch_item_failures is None and BATCH_FAILURES not in (settings.get("FunctionResponseTypes") or ()):
+        findings.append(
+            f"{policy.name}, {name}: without {BATCH_FAILURES} records that the function answers as failed count as done, and are lost; set "
+            "report_batch_item_failures, to false where the function raises instead"
+        )
+    if limits and not (settings.get("DestinationConfig") or {}).get("OnFailure", {}).get("Destination"):
+        findings.append(
+            f"{policy.name}, {name}: records that fail are given up after {' or '.join(limits)} and there is no on-failure destination: they "
+            "are lost"
+        )
+    if not limits:
+        findings.append(
+            f"{policy.name}, {name}: a batch on which the function always fails or dies blocks its shard until the records expire; give it "
+            "max_event_age or retries, and on_failure"
+        )
+    return findings
+
+
+def _limit(value: int | None) -> int | None:
+    """None for a limit that is none: -1, Lambda's default for streams."""
+    return None if value is None or value < 0 else value
 
 
 def duplicate_finding(policy: Policy, settings: Settings, in_progress: str) -> list[str]:

@@ -133,18 +133,27 @@ def test_a_stream_mapping_gets_its_own_settings_and_keeps_the_others(world: Smal
         FunctionName=world.name, EventSourceArn=stream, BatchSize=77, MaximumRecordAgeInSeconds=600, StartingPosition="LATEST"
     )
     wanted = settings(
-        world, Kind.STREAM, retries=5, bisect=True, report_batch_item_failures=True, on_failure=world.queue, source=stream
+        world,
+        Kind.STREAM,
+        retries=5,
+        bisect=True,
+        report_batch_item_failures=True,
+        parallelization_factor=4,
+        on_failure=world.queue,
+        source=stream,
     )
 
     assert {change.setting for change in write(wanted)} == {
         "MaximumRetryAttempts",
         "BisectBatchOnFunctionError",
         "FunctionResponseTypes",
+        "ParallelizationFactor",
         "DestinationConfig.OnFailure.Destination",
     }
 
     found = world.functions.get_event_source_mapping(UUID=made["UUID"])
     assert (found["MaximumRetryAttempts"], found["BisectBatchOnFunctionError"]) == (5, True)
+    assert found["ParallelizationFactor"] == 4
     assert (found["FunctionResponseTypes"], found["DestinationConfig"]) == (
         ["ReportBatchItemFailures"],
         {"OnFailure": {"Destination": world.queue}},

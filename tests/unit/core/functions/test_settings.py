@@ -17,6 +17,7 @@ from searchops.core.functions.settings import (
     lease_finding,
     loss_finding,
     merge,
+    stream_findings,
     visibility_finding,
     wanted,
 )
@@ -37,6 +38,7 @@ policies = st.sampled_from([Kind.ASYNCHRONOUS, Kind.STREAM]).flatmap(
         on_failure=st.none() | st.just(QUEUE),
         bisect=st.none() | st.booleans() if kind is Kind.STREAM else st.none(),
         report_batch_item_failures=st.none() | st.booleans() if kind is Kind.STREAM else st.none(),
+        parallelization_factor=st.none() | st.integers(1, 10) if kind is Kind.STREAM else st.none(),
     )
 )
 current_settings = st.fixed_dictionaries(
@@ -46,6 +48,7 @@ current_settings = st.fixed_dictionaries(
         "MaximumEventAgeInSeconds": st.integers(60, 21_600),
         "MaximumRecordAgeInSeconds": st.integers(60, 604_800),
         "BisectBatchOnFunctionError": st.booleans(),
+        "ParallelizationFactor": st.integers(1, 10),
         "FunctionResponseTypes": st.lists(st.sampled_from(["ReportBatchItemFailures", "Another"]), unique=True),
         "DestinationConfig": st.fixed_dictionaries(
             {},
@@ -106,6 +109,7 @@ def test_a_second_run_finds_nothing_to_do_and_changes_name_only_what_the_policy_
         "DestinationConfig.OnFailure.Destination": policy.on_failure,
         "BisectBatchOnFunctionError": policy.bisect,
         "FunctionResponseTypes": policy.report_batch_item_failures,
+        "ParallelizationFactor": policy.parallelization_factor,
     }
     assert all(named[change.setting] is not None for change in changes)
     assert "Another" not in current.get("FunctionResponseTypes", []) or "Another" in merged["FunctionResponseTypes"]
@@ -197,3 +201,36 @@ def test_a_function_that_claims_and_is_tried_again_needs_to_fail_duplicates(
 
     assert bool(found) is bool(told)
     assert not told or (told in found[0] and "SEARCHOPS_IN_PROGRESS=retry" in found[0])
+
+
+SAFE = {
+    "FunctionResponseTypes": ["ReportBatchItemFailures"],
+    "MaximumRetryAttempts": -1,
+    "MaximumRecordAgeInSeconds": 43_200,
+    "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::example-bucket"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, ""),
+        ({"FunctionResponseTypes": []}, "records that the function answers as failed count as done"),
+        ({"DestinationConfig": {"OnFailure": {}}}, "given up after 43200 s and there is no on-failure destination"),
+        ({"DestinationConfig": None, "MaximumRetryAttempts": 3}, "given up after 3 retries or 43200 s"),
+        ({"MaximumRecordAgeInSeconds": -1}, "blocks its shard until the records expire"),
+        ({"MaximumRecordAgeInSeconds": None, "MaximumRetryAttempts": None}, "blocks its shard until the records expire"),
+        ({"MaximumRecordAgeInSeconds": -1, "MaximumRetryAttempts": 0}, ""),
+    ],
+)
+def test_a_stream_mapping_that_loses_records_or_blocks_its_shard_is_told(changes: dict[str, Any], told: str) -> None:
+    found = stream_findings(Policy("f", Kind.STREAM), "mapping of a stream", {**SAFE, **changes})
+
+    assert [told in finding for finding in found] == ([True] if told else [])
+    assert all(finding.startswith("f, mapping of a stream: ") for finding in found)
+
+
+def test_who_says_that_a_function_reports_no_failures_is_not_told_again() -> None:
+    policy = Policy("f", Kind.STREAM, report_batch_item_failures=False)
+
+    assert stream_findings(policy, "mapping", {**SAFE, "FunctionResponseTypes": []}) == []
