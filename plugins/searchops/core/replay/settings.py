@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
 from enum import Enum
-from typing import Any
 
 from searchops.core.bulk.ids import IdScheme
 from searchops.core.bulk.scheme import VersionScheme
 from searchops.core.bulk.sources.model import Recipe
 from searchops.core.errors import DataError
-
-MARKER_DIGITS = 20
-"""A marker is the number of a replay, padded with zeros: as text it compares as the number does. 2^63 has 19 digits."""
-SHARD = "#"
-"""Between the day and the number of the shard, in the key of a day that is spread: ``20261121#7``."""
+from searchops.core.replay.choice import Dates
+from searchops.core.replay.records import MARKER
 
 
 class VersionOwner(Enum):
@@ -27,32 +21,6 @@ class VersionOwner(Enum):
     """A touch leaves it: documents that have it already are not written again."""
     SHARED = "shared"
     """A touch adds 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class DateIndex:
-    """The index whose partition key is the day of an item.
-
-    :param format: of strftime, tells one day from another
-    :param shards: how many keys a day has, where it is spread
-    """
-
-    name: str
-    attribute: str
-    format: str = "%Y%m%d"
-    timezone: str = "UTC"
-    shards: int | None = None
-
-    def read(self, text: str) -> date | None:
-        """The day that a key stands for; None where it is none of this form."""
-        written, separator, shard = text.rpartition(SHARD) if self.shards else (text, "", "")
-        if self.shards and not (separator and shard.isascii() and shard.isdigit() and int(shard) < self.shards):
-            return None
-        try:
-            day = datetime.strptime(written, self.format).date()  # noqa: DTZ007 - a date has no zone
-        except ValueError:
-            return None
-        return day if day.strftime(self.format) == written else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +42,16 @@ class Settings:
 
     :param table: its name in AWS
     :param wcu_per_second: of the table and its indexes together
+    :param dates: how an item's day is found; None: no replay by date
     :param index: the alias of the index that the stream is written to, and ``recipe``: how its documents get id and version
     :raises DataError: a pace that never ends, or a version that cannot be shared
     """
 
     table: str
-    marker: str = "searchops_replay"
+    marker: str = MARKER
     wcu_per_second: float = 100
     version_owner: VersionOwner = VersionOwner.APPLICATION
-    date_index: DateIndex | None = None
+    dates: Dates | None = None
     consumers: tuple[Consumer, ...] = ()
     index: str | None = None
     recipe: Recipe | None = None
@@ -118,9 +87,3 @@ class Settings:
     def ids_are_known(self) -> bool:
         """Whether an item says which document is its own."""
         return self.recipe is not None and self.recipe.id.scheme is IdScheme.ATTRIBUTES
-
-
-def is_marker(value: Mapping[str, Any]) -> bool:
-    """Whether a value of the marker's attribute can be one that a replay has written."""
-    text = value.get("S")
-    return isinstance(text, str) and len(text) == MARKER_DIGITS and text.isascii() and text.isdigit()

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from searchops.core.errors import DataError, SearchOpsError, TransientError, classify_client_error, code_of
+from searchops.core.replay.model import AttributeValue, Key
 
-AttributeValue: TypeAlias = Mapping[str, Any]
-"""As boto3's client has it: ``{"S": "a"}``, ``{"N": "1"}``, ``{"B": b"\\x01"}``."""
-Key: TypeAlias = Mapping[str, AttributeValue]
 Item: TypeAlias = Mapping[str, AttributeValue]
 
 ACTIVE = "ACTIVE"
