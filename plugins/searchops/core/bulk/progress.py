@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -10,8 +9,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from searchops.core.bulk.model import Counts
-
-_BAR = 24
+from searchops.core.terminal import show
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +102,5 @@ class TerminalBar:
         self._stream = stream or sys.stderr
 
     def __call__(self, progress: Progress) -> None:
-        if not self._stream.isatty():
-            print(progress.line(), file=self._stream, flush=True)
-            return
-        share = progress.counts.accepted / progress.expected if progress.expected else 0.0
-        full = int(_BAR * min(1.0, share))
-        bar = f"[{'#' * full}{'.' * (_BAR - full)}] " if progress.expected else ""
-        columns = shutil.get_terminal_size().columns  # a line that wraps could not be drawn over
-        end = "\n" if progress.last else ""
-        print(f"\r\x1b[K{(bar + progress.line())[: columns - 1]}", end=end, file=self._stream, flush=True)
+        share = progress.counts.accepted / progress.expected if progress.expected else None
+        show(self._stream, progress.line(), share=share, last=progress.last)
