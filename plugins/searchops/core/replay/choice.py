@@ -26,7 +26,6 @@ from searchops.core.replay.selection import (
     decoded,
     key_value,
 )
-from searchops.core.replay.settings import DateIndex
 
 MAX_DAYS = 366
 """Of one run: each has its own tasks, of which Airflow maps 1,024 at most."""
@@ -35,6 +34,25 @@ SEGMENTS = 16
 
 EtagOf = Callable[[str], str]
 """The ETag of the object at an ``s3://`` URI."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """How a table writes the day of an item; ``date_index`` of the inventory.
+
+    :param index: a global secondary index whose partition key is ``attribute``
+    :param format: of strftime, tells one day from another
+    :param shards: how many keys a day has, where it is spread; 0 where it is not
+    """
+
+    index: str
+    attribute: str
+    format: str = "%Y%m%d"
+    timezone: str = "UTC"
+    shards: int = 0
+
+    def selection(self, day: date, filter: Filter | None = None) -> ByDate:
+        return ByDate(self.index, self.attribute, day, day_values(day, self.format, self.shards), filter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +97,7 @@ class Choice:
                 raise DataError(f"{name}: expected {_WORDS[name]}, found {str(given)[:80]!r}", reason=str(error)) from error
         return cls(**values)
 
-    def selections(self, table: Keys, dates: DateIndex | None, *, etag_of: EtagOf, now: datetime) -> tuple[Selection, ...]:
+    def selections(self, table: Keys, dates: Dates | None, *, etag_of: EtagOf, now: datetime) -> tuple[Selection, ...]:
         """What is to be replayed: a selection a day, or one.
 
         :param dates: None for a table without a date index
@@ -88,7 +106,7 @@ class Choice:
         """
         match self._chosen():
             case "days":
-                return tuple(_by_date(_dated(dates, table.name), day, self.filter) for day in self._days(dates, table.name, now))
+                return tuple(_dated(dates, table.name).selection(day, self.filter) for day in self._days(dates, table.name, now))
             case "partition keys":
                 return (self._by_key(table),)
             case "keys_file":
@@ -113,7 +131,7 @@ class Choice:
             raise DataError("sort_key_first, sort_key_last: expected partition_keys with them, found none")
         return chosen[0]
 
-    def _days(self, dates: DateIndex | None, table: str, now: datetime) -> list[date]:
+    def _days(self, dates: Dates | None, table: str, now: datetime) -> list[date]:
         zone = _dated(dates, table).timezone
         if self.interval_start is not None:
             if self.days or self.first_day or self.last_day:
@@ -180,11 +198,7 @@ def label(selection: Selection) -> str:
     return f"{named}, filtered" if selection.filter else named
 
 
-def _by_date(dates: DateIndex, day: date, filter: Filter | None) -> ByDate:
-    return ByDate(dates.name, dates.attribute, day, day_values(day, dates.format, dates.shards or 0), filter)
-
-
-def _dated(dates: DateIndex | None, table: str) -> DateIndex:
+def _dated(dates: Dates | None, table: str) -> Dates:
     if dates is None:
         raise DataError(
             f"table {table}: expected a date_index in its inventory entry, found none: without a global secondary index on a day "

@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from searchops.core.errors import DataError
-from searchops.core.replay.choice import MAX_DAYS, SEGMENTS, Choice, label
+from searchops.core.replay.choice import MAX_DAYS, SEGMENTS, Choice, Dates, label
 from searchops.core.replay.selection import All, ByDate, ByKey, ByKeys, Filter, PartitionKey, Sample
-from searchops.core.replay.settings import DateIndex
 
-TOKYO = DateIndex("created_ymd-index", "created_ymd", "%Y%m%d", "Asia/Tokyo")
+TOKYO = Dates("created_ymd-index", "created_ymd", "%Y%m%d", "Asia/Tokyo")
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)  # 21:00 in Tokyo
 NOTHING = {
     "interval_start": "",
@@ -39,7 +38,7 @@ class Keys:
     key_types: dict[str, str] = field(default_factory=lambda: {"pk": "S", "sk": "N"})
 
 
-def chosen(form: dict[str, Any], *, table: Keys | None = None, dates: DateIndex | None = TOKYO, now: datetime = NOON) -> Any:
+def chosen(form: dict[str, Any], *, table: Keys | None = None, dates: Dates | None = TOKYO, now: datetime = NOON) -> Any:
     return Choice.of({**NOTHING, **form}).selections(table or Keys(), dates, etag_of=lambda url: f"etag of {url}", now=now)
 
 
@@ -76,7 +75,7 @@ def test_today_is_that_of_the_table_and_what_has_not_begun_there_is_refused() ->
 
 
 def test_a_sharded_day_is_one_selection_of_all_its_keys() -> None:
-    (selection,) = chosen({"days": ["2026-11-21"]}, dates=DateIndex("i", "ymd", "%Y-%m-%d", "UTC", shards=3))
+    (selection,) = chosen({"days": ["2026-11-21"]}, dates=Dates("i", "ymd", "%Y-%m-%d", "UTC", shards=3))
 
     assert selection.values == ("2026-11-21#0", "2026-11-21#1", "2026-11-21#2")
 
