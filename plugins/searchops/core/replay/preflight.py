@@ -1,0 +1,174 @@
+"""Look whether a table can be replayed, and what a person should know before it is: nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from searchops.core.bulk.target import Target, read_target
+from searchops.core.errors import DataError, code_of
+from searchops.core.replay.consumers import of_consumers, read_mappings
+from searchops.core.replay.findings import Finding, Preflight, error, note, warning
+from searchops.core.replay.fitness import of_dates, of_day, of_markers, of_rewrite, of_table
+from searchops.core.replay.settings import Settings
+from searchops.core.replay.table import ACTIVE, Item, NotAllowed, TableFacts, classified, read_table
+
+LOOKED_AT = 100
+"""Items that are looked at for dates and markers of another form; read units for so many, at most 1 MB."""
+# What takes the 20 digits of a marker; a document with it is refused by every other type.
+_TAKES_DIGITS = ("keyword", "text", "wildcard", "match_only_text", "search_as_you_type", "long", "unsigned_long", "double")
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """boto3's ``dynamodb`` and ``lambda``, and opensearch-py's client of the domain.
+
+    None where there is nothing to be asked; a finding says so.
+    """
+
+    dynamodb: Any
+    functions: Any = None
+    node: Any = None
+
+
+def preflight(
+    settings: Settings, clients: Clients, *, now: datetime, day: date | None = None, rewrite: bool = False
+) -> Preflight:
+    """Read what is there and give all findings. Takes a handful of calls and some read units; writes nothing.
+
+    :param day: the day that is to be replayed, where it is one
+    :raises TableMissing, NotAllowed: the table cannot be described
+    :raises TransientError: AWS or the node did not answer
+    """
+    facts = read_table(clients.dynamodb, settings.table)
+    found = [*of_table(settings, facts), *of_rewrite(settings, rewrite=rewrite)]
+    if settings.dates and day:
+        found += of_day(settings.dates, day, now)
+    found += _look_at_index(settings, clients.node)
+    if facts.status not in (ACTIVE, "UPDATING"):  # it can be neither read nor written
+        return Preflight(facts, tuple(found))
+    found += _look_at_items(settings, facts, clients.dynamodb)
+    found += _look_at_permission(settings, facts, clients.dynamodb)
+    if facts.stream_arn is not None:
+        found += _look_at_consumers(settings, facts, clients.functions)
+    return Preflight(facts, tuple(found))
+
+
+def _look_at_items(settings: Settings, facts: TableFacts, client: Any) -> list[Finding]:
+    def markers() -> list[Finding]:
+        return of_markers(settings, some_items(client, facts, settings.marker))
+
+    found = _unless_refused(f"{settings.marker} of some items", markers)
+    dates = settings.dates
+    index = facts.index(dates.index) if dates else None
+    if dates is None or index is None or index.partition_key != dates.attribute:
+        return found
+
+    def days() -> list[Finding]:
+        items = some_items(client, facts, dates.attribute, index=dates.index)
+        return of_dates(dates, [item[dates.attribute] for item in items])
+
+    return [*found, *_unless_refused(f"days in the index {dates.index}", days)]
+
+
+def _unless_refused(what: str, look: Callable[[], list[Finding]]) -> list[Finding]:
+    """A look that may not be taken is no reason not to go on; that it was not taken has to be said."""
+    try:
+        return look()
+    except NotAllowed as refused:
+        return [warning(f"expected to see {what}", f"no permission for {refused.action}", "it was not looked at")]
+
+
+def some_items(client: Any, facts: TableFacts, attribute: str, *, index: str | None = None, most: int = LOOKED_AT) -> list[Item]:
+    """Up to ``most`` items, of them those that have the attribute; only that attribute of each."""
+    place = {"IndexName": index} if index else {}
+    try:
+        answer = client.scan(
+            TableName=facts.name,
+            **place,
+            Limit=most,
+            ProjectionExpression="#a",
+            FilterExpression="attribute_exists(#a)",
+            ExpressionAttributeNames={"#a": attribute},
+        )
+    except Exception as failure:
+        raise classified(failure, facts.name, "Scan") from failure
+    return list(answer["Items"])
+
+
+def _look_at_permission(settings: Settings, facts: TableFacts, client: Any) -> list[Finding]:
+    """Ask for a write whose condition can never hold: it is refused for that, or for the permission. Consumes one write unit."""
+    never = {"S": "searchops preflight", "N": "-1", "B": b"searchops preflight"}
+    try:
+        client.update_item(
+            TableName=facts.name,
+            Key={name: {facts.key_types[name]: never[facts.key_types[name]]} for name in facts.keys},
+            UpdateExpression="SET #marker = :none",
+            ConditionExpression="attribute_exists(#key) AND attribute_not_exists(#key)",
+            ExpressionAttributeNames={"#marker": settings.marker, "#key": facts.partition_key},
+            ExpressionAttributeValues={":none": {"S": ""}},
+        )
+    except Exception as failure:
+        if code_of(failure) == "ConditionalCheckFailedException":
+            return []
+        known = classified(failure, facts.name, "UpdateItem")
+        if isinstance(known, NotAllowed):
+            what = f"table {facts.name}: expected the permission to touch items"
+            return [error(what, f"no permission for {known.action}", "add it to the role")]
+        if not isinstance(known, DataError) or settings.marker not in facts.key_types:
+            raise known from failure
+    return []  # a marker that is a key is refused for that; of_table says so
+
+
+def _look_at_consumers(settings: Settings, facts: TableFacts, client: Any) -> list[Finding]:
+    what = f"table {facts.name}: expected to see who reads its stream"
+    if client is None:
+        return [warning(what, "no client of Lambda", "mappings and their filters were not looked at")]
+    try:
+        return of_consumers(settings, facts, read_mappings(client, settings, facts))
+    except NotAllowed as refused:
+        remedy = "mappings and their filters were not looked at: add it to the role, or see yourself that they pass a MODIFY"
+        return [warning(what, f"no permission for {refused.action}", remedy)]
+
+
+def _look_at_index(settings: Settings, client: Any) -> list[Finding]:
+    if settings.index is None:
+        return []
+    if client is None:
+        what = f"index {settings.index}: expected to see its mapping"
+        return [warning(what, "no connection to the domain", f"see yourself that it takes the field {settings.marker}")]
+    try:
+        return of_index(settings.marker, read_target(client, settings.index))
+    except DataError as refused:
+        return [error(f"index {settings.index}: expected one that documents can be written to", str(refused), "mend that first")]
+
+
+def of_index(marker: str, target: Target) -> list[Finding]:
+    """Whether documents with the marker are taken."""
+    mapping = target.mapping
+    dynamic = str(mapping.get("dynamic", "true")).lower()
+    field = (mapping.get("properties") or {}).get(marker)
+    what = f"index {target.name}: expected a mapping that takes the field {marker}"
+    remedy = (
+        f'PUT {target.concrete}/_mapping {{"properties": {{"{marker}": {{"type": "keyword"}}}}}}; without it every document of the '
+        "replay is rejected"
+    )
+    if field is not None:
+        type_ = field.get("type", "object")
+        if type_ in _TAKES_DIGITS or field.get("enabled") is False:
+            return []
+        return [error(what, f"that it is mapped as {type_}", "name another marker, or build the index anew")]
+    if dynamic == "strict" or (dynamic == "strict_allow_templates" and not _has_template(mapping, marker)):
+        return [error(what, f"dynamic: {dynamic} without that field", remedy)]
+    if dynamic == "true":
+        return [note(what, "dynamic: true", "the first document adds it as text with a keyword; a keyword alone is smaller")]
+    return []
+
+
+def _has_template(mapping: Mapping[str, Any], field: str) -> bool:
+    """Only templates that go by the name: whether another one fits is known to the node alone."""
+    rules = [rule for template in mapping.get("dynamic_templates") or () for rule in template.values()]
+    return any("match" in rule and fnmatchcase(field, rule["match"]) for rule in rules)
