@@ -28,7 +28,7 @@ class Keys(Protocol):
 
 
 class Pace(Protocol):
-    """Keeps touches within a budget. Called from several threads."""
+    """Keeps touches within a budget; `pace.Pacer` is one. Called from several threads."""
 
     def before(self, touches: int) -> None:
         """Wait until the budget takes so many touches.
@@ -36,11 +36,15 @@ class Pace(Protocol):
         :raises SearchOpsError: the consumer is too far behind to go on
         """
 
-    def after(self, units: Units, *, touches: int, throttled: str | None = None) -> None:
+    def after(self, units: Units, *, touches: int = 1, throttled: str | None = None, written: int | None = None) -> None:
         """Say what they have cost.
 
         :param throttled: what refused them: ``table``, ``index`` or ``partition``; None when they were done
+        :param written: how many of them made a stream record; None: all
         """
+
+    def stop(self) -> None:
+        """Let no touch begin any more, and end the waits of those that have asked."""
 
 
 class TouchedStore(Protocol):

@@ -1,0 +1,136 @@
+"""Calls to the table of a replay: what an error of DynamoDB means, and which calls are made again.
+
+The client may try again by itself (botocore's default for DynamoDB: 10 tries, 50 ms and twice as long each time). That is correct, as
+a touch whose answer was lost knows itself again, but it hides from the pace that the table throttles: `CLIENT` turns it off.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from searchops.core.errors import DataError, SearchOpsError, TransientError, code_of
+from searchops.core.replay import table as tables
+
+THREADS = 16
+"""Touches under way at once. Each takes some 5 ms on AWS, so that more of them only wait for Python, which does about a thousand a second."""
+CLIENT: Mapping[str, Any] = {
+    "retries": {"total_max_attempts": 1},
+    "max_pool_connections": 64,
+    "connect_timeout": 5,
+    "read_timeout": 10,
+    "tcp_keepalive": True,
+}
+"""For botocore's ``Config``, of the client that a replay touches with."""
+
+TRIES = 10
+"""Of a call that gets no answer or an error of the service: about 10 s in all, beside the calls' own time."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+
+_THROTTLED = ("ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "ThrottlingError")
+# Another write of the same item, in a transaction or in another Region, was under way.
+_CONFLICTS = ("TransactionConflictException", "ReplicatedWriteConflictException")
+
+
+class Throttled(TransientError):
+    """DynamoDB refused for want of capacity; ``scope`` is what was short of it: ``table``, ``index`` or ``partition``."""
+
+    def __init__(self, table: str, operation: str, throttle: Throttle, reason: str) -> None:
+        super().__init__(f"the table {table!r}: {operation} is throttled{throttle.words}", reason=reason)
+        self.scope = throttle.scope
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """``cause`` and ``resource`` as DynamoDB names them: ``IndexWriteKeyRangeThroughputExceeded``, an ARN; empty where it does not."""
+
+    scope: str
+    cause: str = ""
+    resource: str = ""
+
+    @property
+    def words(self) -> str:
+        of = f" of {self.resource.partition(':table/')[2] or self.resource}" if self.resource else ""
+        return f" by the {self.scope}{of} ({self.cause})" if self.cause else ""
+
+
+def throttle_of(error: BaseException) -> Throttle | None:
+    """What an answer says of throttling; None for an answer that is none of it.
+
+    Causes are made of resource, operation and limit (botocore's model, ThrottlingReason). Without one the table is named.
+    """
+    if code_of(error) not in _THROTTLED:
+        return None
+    answer = getattr(error, "response", None) or {}
+    # botocore's model spells it with a small t in ThrottlingException alone.
+    reasons = answer.get("ThrottlingReasons") or answer.get("throttlingReasons") or ()
+    found = [Throttle(_scope(entry.get("reason", "")), entry.get("reason", ""), entry.get("resource", "")) for entry in reasons]
+    return min(found, key=lambda throttle: _NARROWEST.index(throttle.scope), default=Throttle("table"))
+
+
+_NARROWEST = ("partition", "index", "table")
+
+
+def _scope(cause: str) -> str:
+    if "KeyRange" in cause:
+        return "partition"
+    return "index" if cause.startswith("Index") else "table"
+
+
+def classified(error: Exception, table: str, operation: str) -> SearchOpsError:
+    """An error of DynamoDB as one that a person understands.
+
+    :param operation: as IAM calls it, ``UpdateItem``
+    """
+    from botocore.exceptions import ChecksumError
+    from botocore.parsers import ResponseParserError
+
+    if isinstance(error, ChecksumError | ResponseParserError):
+        return TransientError(f"the table {table!r}: the answer to {operation} came damaged", reason=str(error))
+    code = code_of(error)
+    reason = f"{code}: {message_of(error)}"
+    if throttle := throttle_of(error):
+        return Throttled(table, operation, throttle, reason)
+    if code in _CONFLICTS:
+        return TransientError(f"the table {table!r}: {operation} met another write of the same item", reason=reason)
+    if code == "ValidationException":
+        return DataError(f"the table {table!r} does not take the request {operation}: {message_of(error)}", reason=reason)
+    return tables.classified(error, table, operation)
+
+
+def message_of(error: BaseException) -> str:
+    answer = (getattr(error, "response", None) or {}).get("Error", {})
+    return str(answer.get("Message", ""))
+
+
+def pause(attempt: int) -> float:
+    """Seconds before the try that follows the ``attempt``-th, counted from 1; a random part keeps threads from coming back together."""
+    longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, 10))
+    return random.uniform(longest / 2, longest)  # noqa: S311 - no secret
+
+
+def asked(
+    call: Callable[..., dict[str, Any]],
+    table: str,
+    operation: str,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    **request: Any,
+) -> dict[str, Any]:
+    """Make a call that may be made twice (a read), until it is answered.
+
+    :raises TransientError: it was not, `TRIES` times in a row
+    :raises DataError: it can not be
+    """
+    for attempt in range(1, TRIES + 1):
+        try:
+            return call(TableName=table, **request)
+        except Exception as error:
+            told = classified(error, table, operation)
+            if not isinstance(told, TransientError) or attempt == TRIES:
+                raise told from error
+        sleep(pause(attempt))
+    raise AssertionError  # the last try returns or raises

@@ -1,0 +1,201 @@
+"""Touch an item: the smallest write that makes a stream record, at most once a replay, and never one that undoes another's.
+
+The marker is the id of the replay, 20 digits. It grows from replay to replay, so one comparison keeps an item from being touched twice by
+a replay (a lost answer, a resume), and an earlier replay from coming after a later one. What a refused touch finds tells them apart.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from searchops.core.errors import DataError, SearchOpsError, code_of
+from searchops.core.replay.calls import classified, message_of
+from searchops.core.replay.effects import Keys
+from searchops.core.replay.model import AttributeValue, Key, Outcome, Touched, Units
+from searchops.core.replay.records import REPLAY_ID_DIGITS, replay_id
+from searchops.core.replay.selection import encoded
+
+Item = Mapping[str, AttributeValue]
+
+FIVE_YEARS_SECONDS = 5 * 365 * 24 * 3600
+"""TTL does not remove items whose time is further in the past (developer guide, "Using time to live"), so these are not expired."""
+
+_LEAST = "0" * REPLAY_ID_DIGITS
+_REFUSED = "ConditionalCheckFailedException"
+_NO_ROOM = ("ItemCollectionSizeLimitExceededException", "maximum allowed size")
+_NO_NUMBER = ("incorrect data type", "Number overflow")
+
+
+def replay_id_of(fence: int) -> str:
+    """The id of the replay that a claim with this fence begins. As texts, later ids are greater: 2^63 has 19 digits."""
+    if not 0 < fence < 10**REPLAY_ID_DIGITS:
+        raise ValueError(f"a fence: expected 1 to 20 digits above 0, found {fence}")
+    return f"{fence:0{REPLAY_ID_DIGITS}d}"
+
+
+def judge(item: Item | None, *, marker: str, ours: str, ttl_attribute: str | None, now: int) -> Outcome | None:
+    """Read from an item why its touch was refused; None when nothing of it says why.
+
+    :param item: as it was when the touch was refused; None or empty: it was not there
+    :param ours: the replay's id
+    :param now: epoch seconds, as the touch had it
+    """
+    if not item:
+        return Outcome.DELETED
+    if marker in item:
+        found = replay_id(item, marker)
+        if found is None:
+            return Outcome.MARKER_MISUSED
+        if found >= ours:
+            return Outcome.OURS_BEFORE if found == ours else Outcome.COVERED
+    return Outcome.EXPIRED if ttl_attribute and expired(item.get(ttl_attribute), now) else None
+
+
+def expired(value: AttributeValue | None, now: int) -> bool:
+    """Whether TTL may remove an item by this value of its attribute. One that is no number never expires."""
+    try:
+        at = Decimal(value["N"]) if value else None
+    except (KeyError, InvalidOperation):
+        return False
+    return at is not None and now - FIVE_YEARS_SECONDS <= at <= now
+
+
+class Touch:
+    """Touches items of one table for one replay. Safe for threads as its client is.
+
+    :param client: boto3's ``dynamodb`` client
+    :param marker: the attribute that holds the replay's id; a key of nothing
+    :param ttl_attribute: None where nothing expires
+    :param version_attribute: whose value is to be known after the touch; with it each answer brings the item, unless it is added to
+    :param adds_version: add 1 to it (``version_owner: shared``)
+    :param clock: epoch seconds
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        facts: Keys,
+        *,
+        marker: str,
+        replay_id: str,
+        ttl_attribute: str | None = None,
+        version_attribute: str | None = None,
+        adds_version: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if adds_version and not version_attribute:
+            raise DataError(f"the table {facts.name!r}: expected the version attribute that a touch adds 1 to, found none")
+        self._client = client
+        self._table = facts.name
+        self._marker = marker
+        self._ours = replay_id
+        self._ttl = ttl_attribute
+        self._version = version_attribute
+        self._adds_version = adds_version
+        self._clock = clock
+        self._values: dict[str, AttributeValue] = {":id": {"S": replay_id}, ":least": {"S": _LEAST}}
+        self._request = self._prepare(facts)
+
+    def __call__(self, key: Key) -> Touched:
+        """Send one request.
+
+        :raises Throttled: the table, an index or a partition has had enough
+        :raises TransientError: there was no answer: the item may be touched or not, which another try finds out
+        :raises DataError: no item of this table can be touched so
+        """
+        now = math.floor(self._clock())
+        times = {":now": {"N": str(now)}, ":ancient": {"N": str(now - FIVE_YEARS_SECONDS)}} if self._ttl else {}
+        try:
+            answer = self._client.update_item(Key=key, ExpressionAttributeValues={**self._values, **times}, **self._request)
+        except Exception as error:
+            return self._refused(key, error, now)
+        return Touched(key, Outcome.TOUCHED, units_of(answer), self._version_in(answer.get("Attributes")))
+
+    def _prepare(self, facts: Keys) -> dict[str, Any]:
+        names = {"#marker": self._marker, "#pk": facts.partition_key}
+        # A text of the application that only looks smaller than ours must not be written over.
+        condition = "attribute_exists(#pk) AND (attribute_not_exists(#marker) OR #marker >= :least AND #marker < :id)"
+        change = "SET #marker = :id"
+        if self._ttl:
+            names["#ttl"] = self._ttl
+            self._values[":number"] = {"S": "N"}
+            condition += " AND (NOT attribute_type(#ttl, :number) OR #ttl > :now OR #ttl < :ancient)"
+        if self._adds_version and self._version:
+            names["#version"] = self._version
+            self._values[":one"] = {"N": "1"}
+            change += " ADD #version :one"
+        # UPDATED_NEW shows what the touch has written, so the version only where it adds to it.
+        wanted = ("UPDATED_NEW" if self._adds_version else "ALL_NEW") if self._version else "NONE"
+        return {
+            "TableName": self._table,
+            "UpdateExpression": change,
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": names,
+            "ReturnValues": wanted,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            "ReturnConsumedCapacity": "INDEXES",
+        }
+
+    def _refused(self, key: Key, error: Exception, now: int) -> Touched:
+        if code_of(error) == _REFUSED:
+            item = (getattr(error, "response", None) or {}).get("Item")
+            outcome = judge(item, marker=self._marker, ours=self._ours, ttl_attribute=self._ttl, now=now)
+            if outcome is None:
+                raise SearchOpsError(
+                    f"the table {self._table!r}: the touch of {json.dumps(encoded(key))} was refused, and the item does not show why"
+                ) from error
+            # A refused write is charged for the item that it found, and says nothing of it.
+            return Touched(key, outcome, Units(table=max(1.0, math.ceil(bytes_of(item or {}) / 1024))), self._version_in(item))
+        words = f"{code_of(error)}: {message_of(error)}"
+        if any(sign in words for sign in _NO_ROOM):
+            return Touched(key, Outcome.TOO_LARGE, Units())
+        if self._adds_version and any(sign in words for sign in _NO_NUMBER):
+            return Touched(key, Outcome.VERSION_MISUSED, Units(table=1.0))
+        raise classified(error, self._table, "UpdateItem") from error
+
+    def _version_in(self, item: Item | None) -> int | None:
+        text = ((item or {}).get(self._version) or {}).get("N", "") if self._version else ""
+        try:
+            number = Decimal(text)
+        except InvalidOperation:
+            return None
+        return int(number) if number == number.to_integral_value() else None
+
+
+def units_of(answer: Mapping[str, Any]) -> Units:
+    """What a write has cost; without a word of it, what the smallest one costs."""
+    told = answer.get("ConsumedCapacity")
+    if not told:
+        return Units(table=1.0)
+    total = float(told["CapacityUnits"])
+    table = float(told.get("Table", {}).get("CapacityUnits", total))
+    return Units(table, total - table)
+
+
+def bytes_of(item: Item) -> int:
+    """The size of an item as DynamoDB counts it, nearly (developer guide, "DynamoDB item sizes and formats")."""
+    return sum(len(name.encode()) + _bytes_of_value(value) for name, value in item.items())
+
+
+def _bytes_of_value(value: AttributeValue) -> int:
+    ((type_, content),) = value.items()
+    match type_:
+        case "S":
+            return len(content.encode())
+        case "B":
+            return len(content)
+        case "N":
+            return len(content) // 2 + 2
+        case "M":
+            return 3 + bytes_of(content) + len(content)
+        case "L":
+            return 3 + sum(1 + _bytes_of_value(entry) for entry in content)
+        case "SS" | "NS" | "BS":
+            return sum(_bytes_of_value({type_[0]: entry}) for entry in content)
+        case _:
+            return 1
