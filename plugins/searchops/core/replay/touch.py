@@ -2,12 +2,16 @@
 
 The marker is the id of the replay, 20 digits. It grows from replay to replay, so one comparison keeps an item from being touched twice by
 a replay (a lost answer, a resume), and an earlier replay from coming after a later one. What a refused touch finds tells them apart.
+
+An item whose record has not arrived is touched once more under a follow-up id, ``<replay id>.01`` (`arrivals.follow_up`): as a text it is
+after the replay's own, and before the next replay's.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
@@ -17,7 +21,7 @@ from searchops.core.errors import DataError, SearchOpsError, code_of
 from searchops.core.replay.calls import classified, message_of
 from searchops.core.replay.effects import Keys
 from searchops.core.replay.model import AttributeValue, Key, Outcome, Touched, Units
-from searchops.core.replay.records import REPLAY_ID_DIGITS, replay_id
+from searchops.core.replay.records import REPLAY_ID_DIGITS
 from searchops.core.replay.selection import encoded
 
 Item = Mapping[str, AttributeValue]
@@ -26,6 +30,7 @@ FIVE_YEARS_SECONDS = 5 * 365 * 24 * 3600
 """TTL does not remove items whose time is further in the past (developer guide, "Using time to live"), so these are not expired."""
 
 _LEAST = "0" * REPLAY_ID_DIGITS
+_ID = re.compile(rf"([0-9]{{{REPLAY_ID_DIGITS}}})(?:\.[0-9]{{2}})?", re.ASCII)
 _REFUSED = "ConditionalCheckFailedException"
 _NO_ROOM = ("ItemCollectionSizeLimitExceededException", "maximum allowed size")
 _NO_NUMBER = ("incorrect data type", "Number overflow")
@@ -42,17 +47,17 @@ def judge(item: Item | None, *, marker: str, ours: str, ttl_attribute: str | Non
     """Read from an item why its touch was refused; None when nothing of it says why.
 
     :param item: as it was when the touch was refused; None or empty: it was not there
-    :param ours: the replay's id
+    :param ours: the replay's id, or a follow-up id of it
     :param now: epoch seconds, as the touch had it
     """
     if not item:
         return Outcome.DELETED
     if marker in item:
-        found = replay_id(item, marker)
+        found = _ID.fullmatch(str(item[marker].get("S", "")))
         if found is None:
             return Outcome.MARKER_MISUSED
-        if found >= ours:
-            return Outcome.OURS_BEFORE if found == ours else Outcome.COVERED
+        if found[0] >= ours:
+            return Outcome.OURS_BEFORE if found[1] == ours[:REPLAY_ID_DIGITS] else Outcome.COVERED
     return Outcome.EXPIRED if ttl_attribute and expired(item.get(ttl_attribute), now) else None
 
 
@@ -90,6 +95,8 @@ class Touch:
     ) -> None:
         if adds_version and not version_attribute:
             raise DataError(f"the table {facts.name!r}: expected the version attribute that a touch adds 1 to, found none")
+        if not _ID.fullmatch(replay_id):
+            raise ValueError(f"a replay's id: expected 20 digits, found {replay_id!r}")
         self._client = client
         self._table = facts.name
         self._marker = marker

@@ -1,0 +1,168 @@
+"""Touch many items of a table: under its claim, in their turns, by a few threads, each as often as it takes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from searchops.core.errors import SearchOpsError, TransientError
+from searchops.core.idempotency.errors import ClaimLost
+from searchops.core.idempotency.guard import Claim, Completed, Guard
+from searchops.core.replay.calls import THREADS, TRIES, Throttled, pause
+from searchops.core.replay.effects import Pace
+from searchops.core.replay.model import Key, Outcome, Touched, Units
+from searchops.core.replay.table import TableFacts
+from searchops.core.replay.touch import Touch
+
+NAMESPACE = "replay"
+"""Of the claims of tables: one task touches a table at a time, whichever DAG it belongs to."""
+PATIENCE_SECONDS = 600.0
+"""How long one item may be throttled, at an ever slower pace, before the task fails, to be tried again later."""
+
+log = logging.getLogger(__name__)
+
+
+class Interrupted(TransientError):
+    """The replay was told to stop; it goes on from its checkpoints."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toucher:
+    """Who touches a table.
+
+    :param client: boto3's ``dynamodb`` client of the table; `calls.CLIENT` says how it is made best
+    :param guard: of the namespace `NAMESPACE`; its client may try again by itself
+    :param version_attribute: whose value is kept with the touched keys; ``adds_version``: a touch adds 1 to it
+    :param stop: set from outside, it ends all work, as after an error; call `Pace.stop` as well
+    """
+
+    client: Any
+    facts: TableFacts
+    marker: str
+    guard: Guard
+    pace: Pace
+    version_attribute: str | None = None
+    adds_version: bool = False
+    threads: int = THREADS
+    clock: Callable[[], float] = time.time
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def claimed(self) -> Iterator[Claim]:
+        """Hold the claim of the table, with a heartbeat. It is let go whatever happens: a table is never done once and for all.
+
+        :raises InProgress: another task touches the table
+        """
+        claim = self.guard.claim(self.facts.name)
+        if isinstance(claim, Completed):  # nobody completes it
+            raise SearchOpsError(
+                f"the claim of the table {self.facts.name!r}: expected it free or in progress, found it completed"
+            )
+        try:
+            with claim.heartbeat():
+                yield claim
+        finally:
+            _release(claim)
+
+    def again(self, keys: Sequence[Key], follow_up_id: str) -> list[Touched]:
+        """Touch items of a replay once more, whose records have not arrived; `reconcile.Again`.
+
+        :raises InProgress: another task touches the table
+        """
+        with self.claimed() as claim, Hands(self, claim, follow_up_id) as hands:
+            return hands.begin(keys).result()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Touches that are under way."""
+
+    futures: tuple[Future[list[Touched]], ...]
+
+    def result(self) -> list[Touched]:
+        """Wait for all of them; the first error, if there is one."""
+        return [touched for future in self.futures for touched in future.result()]
+
+
+class Hands:
+    """The threads of a toucher, for one replay. None of them touches any more when the block has ended."""
+
+    def __init__(self, toucher: Toucher, claim: Claim, replay_id: str) -> None:
+        self._toucher = toucher
+        self._claim = claim
+        self._replay_id = replay_id
+        self._threads = min(toucher.threads, _connections(toucher.client))
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=f"touch {toucher.facts.name}")
+        self._touch = Touch(
+            toucher.client,
+            toucher.facts,
+            marker=toucher.marker,
+            replay_id=replay_id,
+            ttl_attribute=toucher.facts.ttl_attribute,
+            version_attribute=toucher.version_attribute,
+            adds_version=toucher.adds_version,
+            clock=toucher.clock,
+        )
+
+    def begin(self, keys: Sequence[Key]) -> Work:
+        """Have items touched; returns at once."""
+        shares = (keys[number :: self._threads] for number in range(min(self._threads, len(keys))))
+        return Work(tuple(self._pool.submit(self._touch_all, share) for share in shares))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            self._toucher.stop.set()
+            self._toucher.pace.stop()
+        self._pool.shutdown(cancel_futures=True)
+
+    def _touch_all(self, keys: Sequence[Key]) -> list[Touched]:
+        self._claim.check()
+        return [self._touch_one(key) for key in keys]
+
+    def _touch_one(self, key: Key) -> Touched:
+        toucher, began, throttles, failures = self._toucher, time.monotonic(), 0, 0
+        while True:
+            if toucher.stop.is_set():
+                raise Interrupted(f"the table {toucher.facts.name!r}: the replay {self._replay_id} was stopped")
+            toucher.pace.before(1)
+            try:
+                touched = self._touch(key)
+            except Throttled as error:
+                toucher.pace.after(Units(), throttled=error.scope)
+                throttles += 1
+                if time.monotonic() - began > PATIENCE_SECONDS:
+                    raise
+                toucher.stop.wait(pause(throttles))
+            except TransientError:
+                toucher.pace.after(Units(table=1.0))  # it may be written and paid for
+                failures += 1
+                if failures >= TRIES:
+                    raise
+                toucher.stop.wait(pause(failures))
+            else:
+                toucher.pace.after(touched.units, written=int(touched.outcome is Outcome.TOUCHED))
+                return touched
+
+
+def _connections(client: Any) -> int:
+    """How many calls a client can have under way; for more of them it would open a connection each time."""
+    return max(1, int(client.meta.config.max_pool_connections))
+
+
+def _release(claim: Claim) -> None:
+    try:
+        claim.release()
+    except ClaimLost as error:
+        log.warning("%s", error)
+    except SearchOpsError as error:
+        log.warning("%s: the claim could not be released, it ends with its lease: %s (%s)", claim.key, error, error.reason)
