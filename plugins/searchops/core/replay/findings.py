@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from searchops.core.errors import DataError
-from searchops.core.replay.table import TableFacts
-
 
 class Level(StrEnum):
     """How much a finding matters."""
@@ -33,30 +30,6 @@ class Finding:
 
     def to_json(self) -> dict[str, str]:
         return asdict(self)
-
-
-class NotFit(DataError):
-    """The table cannot be replayed as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preflight:
-    facts: TableFacts
-    findings: tuple[Finding, ...]
-
-    def of(self, level: Level) -> tuple[Finding, ...]:
-        return tuple(finding for finding in self.findings if finding.level is level)
-
-    def require(self) -> TableFacts:
-        """
-        :raises NotFit: there is an error among the findings; its text holds them all
-        """
-        if errors := self.of(Level.ERROR):
-            raise NotFit(
-                f"table {self.facts.name} cannot be replayed: {'; '.join(map(str, errors))}",
-                facts={f"Error {number}": str(error) for number, error in enumerate(errors, 1)},
-            )
-        return self.facts
 
 
 def error(what: str, found: str, remedy: str) -> Finding:

@@ -10,11 +10,11 @@ from typing import Any
 
 from searchops.core.bulk.target import Target, read_target
 from searchops.core.errors import DataError, code_of
-from searchops.core.replay.consumers import of_consumers, read_mappings
-from searchops.core.replay.findings import Finding, Preflight, error, note, warning
+from searchops.core.replay.consumers import Mapped, of_consumers, read_mappings
+from searchops.core.replay.findings import Finding, Level, error, note, warning
 from searchops.core.replay.fitness import of_dates, of_day, of_markers, of_rewrite, of_table
 from searchops.core.replay.settings import Settings
-from searchops.core.replay.table import ACTIVE, Item, NotAllowed, TableFacts, classified, read_table
+from searchops.core.replay.table import ACTIVE, Item, NotAllowed, TableFacts, ask, read_table
 
 LOOKED_AT = 100
 """Items that are looked at for dates and markers of another form; read units for so many, at most 1 MB."""
@@ -34,12 +34,43 @@ class Clients:
     node: Any = None
 
 
+class NotFit(DataError):
+    """The table cannot be replayed as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What was seen of a table, and what follows from it.
+
+    :param mapped: None where nobody could be asked
+    """
+
+    facts: TableFacts
+    findings: tuple[Finding, ...]
+    mapped: Mapped | None = None
+
+    def of(self, level: Level) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.level is level)
+
+    def require(self) -> TableFacts:
+        """
+        :raises NotFit: there is an error among the findings; its text holds them all
+        """
+        if errors := self.of(Level.ERROR):
+            raise NotFit(
+                f"table {self.facts.name} cannot be replayed: {'; '.join(map(str, errors))}",
+                facts={f"Error {number}": str(error) for number, error in enumerate(errors, 1)},
+            )
+        return self.facts
+
+
 def preflight(
-    settings: Settings, clients: Clients, *, now: datetime, day: date | None = None, rewrite: bool = False
+    settings: Settings, clients: Clients, *, now: datetime, day: date | None = None, rewrite: bool = False, touches: bool = True
 ) -> Preflight:
     """Read what is there and give all findings. Takes a handful of calls and some read units; writes nothing.
 
     :param day: the day that is to be replayed, where it is one
+    :param touches: look whether items may be touched, too
     :raises TableMissing, NotAllowed: the table cannot be described
     :raises TransientError: AWS or the node did not answer
     """
@@ -51,10 +82,16 @@ def preflight(
     if facts.status not in (ACTIVE, "UPDATING"):  # it can be neither read nor written
         return Preflight(facts, tuple(found))
     found += _look_at_items(settings, facts, clients.dynamodb)
-    found += _look_at_permission(settings, facts, clients.dynamodb)
-    if facts.stream_arn is not None:
-        found += _look_at_consumers(settings, facts, clients.functions)
-    return Preflight(facts, tuple(found))
+    found += _look_at_permission(settings, facts, clients.dynamodb) if touches else []
+    if facts.stream_arn is None:
+        return Preflight(facts, tuple(found))
+    try:
+        mapped = read_mappings(clients.functions, settings, facts) if clients.functions else None
+        found += of_consumers(settings, facts, mapped) if mapped else [_unseen(facts, "no client of Lambda")]
+    except NotAllowed as refused:
+        mapped = None
+        found.append(_unseen(facts, f"no permission for {refused.action}"))
+    return Preflight(facts, tuple(found), mapped)
 
 
 def _look_at_items(settings: Settings, facts: TableFacts, client: Any) -> list[Finding]:
@@ -85,17 +122,16 @@ def _unless_refused(what: str, look: Callable[[], list[Finding]]) -> list[Findin
 def some_items(client: Any, facts: TableFacts, attribute: str, *, index: str | None = None, most: int = LOOKED_AT) -> list[Item]:
     """Up to ``most`` items, of them those that have the attribute; only that attribute of each."""
     place = {"IndexName": index} if index else {}
-    try:
-        answer = client.scan(
-            TableName=facts.name,
-            **place,
-            Limit=most,
-            ProjectionExpression="#a",
-            FilterExpression="attribute_exists(#a)",
-            ExpressionAttributeNames={"#a": attribute},
-        )
-    except Exception as failure:
-        raise classified(failure, facts.name, "Scan") from failure
+    answer = ask(
+        client.scan,
+        facts.name,
+        "Scan",
+        **place,
+        Limit=most,
+        ProjectionExpression="#a",
+        FilterExpression="attribute_exists(#a)",
+        ExpressionAttributeNames={"#a": attribute},
+    )
     return list(answer["Items"])
 
 
@@ -103,35 +139,29 @@ def _look_at_permission(settings: Settings, facts: TableFacts, client: Any) -> l
     """Ask for a write whose condition can never hold: it is refused for that, or for the permission. Consumes one write unit."""
     never = {"S": "searchops preflight", "N": "-1", "B": b"searchops preflight"}
     try:
-        client.update_item(
-            TableName=facts.name,
+        ask(
+            client.update_item,
+            facts.name,
+            "UpdateItem",
             Key={name: {facts.key_types[name]: never[facts.key_types[name]]} for name in facts.keys},
             UpdateExpression="SET #marker = :none",
             ConditionExpression="attribute_exists(#key) AND attribute_not_exists(#key)",
             ExpressionAttributeNames={"#marker": settings.marker, "#key": facts.partition_key},
             ExpressionAttributeValues={":none": {"S": ""}},
         )
-    except Exception as failure:
-        if code_of(failure) == "ConditionalCheckFailedException":
-            return []
-        known = classified(failure, facts.name, "UpdateItem")
-        if isinstance(known, NotAllowed):
-            what = f"table {facts.name}: expected the permission to touch items"
-            return [error(what, f"no permission for {known.action}", "add it to the role")]
-        if not isinstance(known, DataError) or settings.marker not in facts.key_types:
-            raise known from failure
-    return []  # a marker that is a key is refused for that; of_table says so
-
-
-def _look_at_consumers(settings: Settings, facts: TableFacts, client: Any) -> list[Finding]:
-    what = f"table {facts.name}: expected to see who reads its stream"
-    if client is None:
-        return [warning(what, "no client of Lambda", "mappings and their filters were not looked at")]
-    try:
-        return of_consumers(settings, facts, read_mappings(client, settings, facts))
     except NotAllowed as refused:
-        remedy = "mappings and their filters were not looked at: add it to the role, or see yourself that they pass a MODIFY"
-        return [warning(what, f"no permission for {refused.action}", remedy)]
+        what = f"table {facts.name}: expected the permission to touch items"
+        return [error(what, f"no permission for {refused.action}", "add it to the role")]
+    except DataError as refused:
+        condition = refused.__cause__ is not None and code_of(refused.__cause__) == "ConditionalCheckFailedException"
+        if not condition and settings.marker not in facts.key_types:  # a marker that is a key is told by of_table
+            raise
+    return []
+
+
+def _unseen(facts: TableFacts, found: str) -> Finding:
+    remedy = "mappings and their filters were not looked at: see yourself that they pass a MODIFY"
+    return warning(f"table {facts.name}: expected to see who reads its stream", found, remedy)
 
 
 def _look_at_index(settings: Settings, client: Any) -> list[Finding]:

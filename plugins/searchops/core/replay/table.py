@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from searchops.core.errors import DataError, SearchOpsError, TransientError, classify_client_error, code_of
+from searchops.core.errors import DataError, code_of
+from searchops.core.replay.calls import asked
 from searchops.core.replay.model import AttributeValue, Key
 
 Item: TypeAlias = Mapping[str, AttributeValue]
@@ -16,7 +17,6 @@ PROVISIONED = "PROVISIONED"
 WITH_NEW_IMAGE = ("NEW_IMAGE", "NEW_AND_OLD_IMAGES")
 WITH_OLD_IMAGE = ("OLD_IMAGE", "NEW_AND_OLD_IMAGES")
 _NOT_ALLOWED = ("AccessDenied", "AccessDeniedException")
-_BUSY = ("ResourceInUseException", "TableInUseException")
 _TYPES = {"S": str, "N": str, "B": bytes}
 
 
@@ -34,23 +34,25 @@ class NotAllowed(DataError):
         self.action = action
 
 
-def classified(error: Exception, table: str, operation: str) -> SearchOpsError:
-    """An error of DynamoDB as one that a person understands.
+def ask(call: Callable[..., dict[str, Any]], table: str, operation: str, **request: Any) -> dict[str, Any]:
+    """Make a call that may be made twice, as `calls.asked`, and tell a missing table and a missing permission from other refusals.
 
-    :param operation: as IAM calls it, ``UpdateItem``
+    :param operation: as IAM calls it, ``DescribeTable``
+    :raises TableMissing, NotAllowed: as said there
     """
-    code, words = code_of(error), str((getattr(error, "response", None) or {}).get("Error", {}).get("Message", ""))
-    if code in _NOT_ALLOWED:
-        return NotAllowed(f"dynamodb:{operation}", f"table {table}", f"{code}: {words}")
-    if code == "ResourceNotFoundException":
-        return TableMissing(
-            f"table {table}: expected it in this account and Region, found none (or not the index that was asked for): correct table, "
-            "region or aws_conn_id of its entry",
-            reason=f"{code}: {words}",
-        )
-    if code in _BUSY:
-        return TransientError(f"table {table}: it is being changed, {operation} is not answered now", reason=f"{code}: {words}")
-    return classify_client_error(error)
+    try:
+        return asked(call, table, operation, **request)
+    except DataError as refused:
+        code = code_of(refused.__cause__) if refused.__cause__ else ""
+        if code in _NOT_ALLOWED:
+            raise NotAllowed(f"dynamodb:{operation}", f"table {table}", refused.reason) from refused
+        if code == "ResourceNotFoundException":
+            raise TableMissing(
+                f"table {table}: expected it in this account and Region, found none (or not the index that was asked for): correct table, "
+                "region or aws_conn_id of its entry",
+                reason=refused.reason,
+            ) from refused
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,17 +164,9 @@ def read_table(client: Any, name: str) -> TableFacts:
     :raises TableMissing: there is none
     :raises NotAllowed: dynamodb:DescribeTable or dynamodb:DescribeTimeToLive is missing; without the latter, expired items would come back
     """
-    table = _ask(client, name, "DescribeTable")["Table"]
-    ttl = _ask(client, name, "DescribeTimeToLive").get("TimeToLiveDescription", {})
-    return facts_of(table, ttl)
-
-
-def _ask(client: Any, table: str, operation: str) -> Mapping[str, Any]:
-    method = {"DescribeTable": client.describe_table, "DescribeTimeToLive": client.describe_time_to_live}[operation]
-    try:
-        return method(TableName=table)  # type: ignore[no-any-return]
-    except Exception as error:
-        raise classified(error, table, operation) from error
+    table = ask(client.describe_table, name, "DescribeTable")["Table"]
+    ttl = ask(client.describe_time_to_live, name, "DescribeTimeToLive")
+    return facts_of(table, ttl.get("TimeToLiveDescription", {}))
 
 
 def facts_of(table: Mapping[str, Any], ttl: Mapping[str, Any]) -> TableFacts:
