@@ -7,8 +7,9 @@ order in which they asked, each when what was granted covers all that went befor
 What is promised of any 10 s
     At most 105 % of the limit, and at least 90 % after the slow start when there is enough to do, for items up to 1 % of what 10 s
     allow. The bucket is filled with 94 %; a full bucket is 1.5 % more. The rest is for what can not be foreseen: eight touches under
-    way at once, each of them of the largest after small ones, are 8 %. The budget lets so many be under way at 800 units a second and
-    10 ms an answer, however many threads there are; with more of them one such change can exceed it once.
+    way at once, each of them of the largest after small ones, are 8 %. Up to 400 units a second there are no more threads
+    (`threads_for`); above, the budget lets so many be under way at 800 units a second and 10 ms an answer, and a change of sizes
+    that meets more of them can exceed it once.
 
 Slow start, throttling
     It begins with a tenth of the limit and grows evenly to the whole in 30 s, so that a hot partition, an index that is too small
@@ -39,6 +40,7 @@ FIRST_UNITS = 1.0
 """The least that a write costs, and what is expected of the first."""
 WEIGHT = 0.1
 """Of the newest touch in the running average."""
+LEAST_THREADS, MOST_THREADS, ANSWER_SECONDS = 8, 32, 0.02
 LOOK_SECONDS = 30.0
 """Between two looks at the lag; CloudWatch has a figure a minute."""
 LONGEST_SLEEP_SECONDS = 1.0
@@ -60,6 +62,11 @@ class Watched(Protocol):
         :param writing: records have been made since the last look
         :raises SearchOpsError: the replay has to stop
         """
+
+
+def threads_for(limit_units_per_second: float) -> int:
+    """How many threads use a limit up: with items of 1 KB, and answers that take 20 ms, which is several times what is usual."""
+    return max(LEAST_THREADS, min(MOST_THREADS, math.ceil(limit_units_per_second * ANSWER_SECONDS)))
 
 
 class Budget:
