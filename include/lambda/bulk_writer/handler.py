@@ -22,7 +22,6 @@ SEARCHOPS_REGION             of domain, stream and bucket; default the function'
 from __future__ import annotations
 
 import functools
-import ipaddress
 import logging
 import os
 import time
@@ -30,18 +29,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import boto3
-from botocore.config import Config
-from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
-from urllib3 import Timeout
 
 from searchops.core.bulk.batch import MAX_REQUEST_BYTES
 from searchops.core.bulk.delivery import NotDone
-from searchops.core.bulk.firehose import FirehoseLane
+from searchops.core.bulk.function import FunctionSettings, Reached, Variables, common_settings
 from searchops.core.bulk.indexer import BulkIndexer, Written
-from searchops.core.bulk.lanes import HandOverLanes
 from searchops.core.bulk.request_path import (
     REFRESH,
     BadRequest,
@@ -54,105 +48,39 @@ from searchops.core.bulk.request_path import (
     refusal,
     why,
 )
-from searchops.core.bulk.scheme import Deletes, Scheme, VersionScheme
-from searchops.core.bulk.target import Target, check_target
-from searchops.core.errors import DataError, TransientError
+from searchops.core.errors import TransientError
 
 RUN = "bulk_writer"
-FIREHOSE_SECONDS = 1.0
-CONNECT_SECONDS = 1.0
-LEAST_SECONDS = 0.5
-"""A request to the domain that could take no longer than this is not begun."""
-IDLE_SECONDS = 60.0
-"""After this a connection is not used again: what stands in between forgets it after 350 s without a word, while the frozen
-function could not notice; a write into a dead connection would be answered as retriable."""
 
 log = logging.getLogger()
 log.setLevel(logging.INFO)
 
 
-class OutOfTime(TransientError):
-    """The function's time-out is too near to begin another request."""
-
-
 @dataclass(frozen=True, slots=True)
-class Settings:
-    endpoint: str
-    index: str
-    scheme: Scheme
-    region: str
+class Settings(FunctionSettings):
     refresh: str
-    bucket: str
-    stream: str
-    timeout_seconds: float
-    aws_timeout_seconds: float
 
     @classmethod
-    def from_environment(cls, variables: Mapping[str, str]) -> Self:
+    def from_environment(cls, values: Mapping[str, str]) -> Self:
         """:raises DataError: names all that are wrong"""
-        problems: list[str] = []
-
-        def one_of(name: str, allowed: list[str], default: str = "") -> str:
-            value = variables.get(name) or default
-            if value not in allowed:
-                problems.append(f"{name}: expected one of {', '.join(allowed)}, found {value!r}")
-                return allowed[0]
-            return value
-
-        def seconds(name: str, default: str) -> float:
-            text = variables.get(name) or default
-            if not text.replace(".", "", 1).isdigit() or float(text) <= 0:
-                problems.append(f"{name}: expected a number of seconds above 0, found {text!r}")
-                return 1.0
-            return float(text)
-
-        endpoint, index = variables.get("SEARCHOPS_ENDPOINT", ""), variables.get("SEARCHOPS_INDEX", "")
-        region = variables.get("SEARCHOPS_REGION") or variables.get("AWS_REGION", "")
-        bucket, stream = variables.get("SEARCHOPS_BUCKET", ""), variables.get("SEARCHOPS_STREAM", "")
-        # An index that an Ingestion pipeline writes has no other writer.
-        versions = [scheme.value for scheme in VersionScheme if scheme is not VersionScheme.INGESTION]
-        scheme = Scheme(
-            VersionScheme(one_of("SEARCHOPS_VERSION_SCHEME", versions)),
-            Deletes(one_of("SEARCHOPS_DELETES", [deletes.value for deletes in Deletes])),
-            variables.get("SEARCHOPS_VERSION_ATTRIBUTE", ""),
+        variables = Variables(values)
+        settings = cls(**common_settings(variables), refresh=variables.one_of("SEARCHOPS_REFRESH", list(REFRESH), REFRESH[0]))
+        variables.expect(
+            not settings.stream or bool(settings.bucket),
+            "SEARCHOPS_STREAM: expected SEARCHOPS_BUCKET as well, which keeps what says that a document was handed over",
         )
-        settings = cls(
-            endpoint,
-            index,
-            scheme,
-            region,
-            one_of("SEARCHOPS_REFRESH", list(REFRESH), REFRESH[0]),
-            bucket,
-            stream,
-            seconds("SEARCHOPS_TIMEOUT", "10"),
-            seconds("SEARCHOPS_AWS_TIMEOUT", "2"),
+        variables.expect(
+            not settings.bucket or settings.scheme.hands_over(),
+            f"SEARCHOPS_BUCKET: nothing is handed over with version scheme {settings.scheme.version.value} and deletes "
+            f"{settings.scheme.deletes.value}; leave it out",
         )
-        problems += settings._problems()
-        if problems:
-            raise DataError("the function's environment variables are wrong: " + "; ".join(problems))
+        variables.check()
         return settings
 
-    def _problems(self) -> list[str]:
-        by_attribute = self.scheme.version is VersionScheme.ATTRIBUTE
-        wrong = {
-            f"SEARCHOPS_ENDPOINT: expected https://<host of the domain>, found {self.endpoint!r}": not _is_safe(self.endpoint),
-            "SEARCHOPS_INDEX: expected the name of an alias or index, found nothing": not self.index,
-            "SEARCHOPS_REGION: expected a Region, found none, nor AWS_REGION": not self.region,
-            "SEARCHOPS_VERSION_ATTRIBUTE: expected one with the version scheme attribute, and with no other": (
-                by_attribute != bool(self.scheme.attribute)
-            ),
-            "SEARCHOPS_STREAM: expected SEARCHOPS_BUCKET as well, which keeps what says that a document was handed over": (
-                bool(self.stream) and not self.bucket
-            ),
-            f"SEARCHOPS_BUCKET: nothing is handed over with version scheme {self.scheme.version.value} and deletes "
-            f"{self.scheme.deletes.value}; leave it out": bool(self.bucket) and not self.scheme.hands_over(),
-        }
-        return [problem for problem, found in wrong.items() if found]
-
     @property
-    def hand_over_seconds(self) -> float:
-        """What is kept back of the function's time: calls of Firehose (none begins after a second), the spool and the manifest."""
-        return FIREHOSE_SECONDS + 3 * (CONNECT_SECONDS + self.aws_timeout_seconds) if self.bucket else 0.5
+    def kept_seconds(self) -> float:
+        """What is kept back of the function's time: for a hand-over."""
+        return self.hand_over_seconds if self.bucket else 0.5
 
 
 class Writer:
@@ -160,14 +88,7 @@ class Writer:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._session = boto3.session.Session(region_name=settings.region)
-        self._node: OpenSearch | None = None
-        self._used_at = 0.0
-        self._target: Target | None = None
-        # The lane sends again only what has failed, and here nothing: what is left goes to the spool, whose client tries twice.
-        self._firehose = self._client("firehose", 1) if settings.stream else None
-        self._s3 = self._client("s3", 2) if settings.bucket else None
-        self._lane = FirehoseLane(self._firehose, settings.stream) if self._firehose else None
+        self._reached = Reached(settings, boto3.session.Session(region_name=settings.region), settings.kept_seconds)
 
     def write(self, request: WriteRequest, request_id: str, remaining_seconds: Callable[[], float]) -> Outcome:
         """
@@ -177,89 +98,24 @@ class Writer:
         settings = self.settings
         run = f"{RUN}-{datetime.now(UTC):%Y-%m-%d}"
         manifests = {"run": run, "input": request_id}
-        lanes = HandOverLanes(
-            self._s3, settings.bucket, index=settings.index, run=run, input=request_id, firehose=self._lane, limit_seconds=0
-        )
         try:
-            node = self._connected(remaining_seconds)
+            node, target = self._reached.connect(remaining_seconds)
             indexer = BulkIndexer(
                 node,
                 settings.index,
                 settings.scheme,
-                target=self._target,
+                target=target,
                 patience_seconds=0,
-                hand_over=lanes if settings.bucket else None,
+                hand_over=self._reached.lanes(run, request_id) if settings.bucket else None,
                 hand_over_unknown=False,
                 batch_bytes=MAX_REQUEST_BYTES,  # one request, so one hand-over, unless an id comes twice
-                timeout_seconds=lambda: self._timeout(remaining_seconds),
+                timeout_seconds=lambda: self._reached.timeout(remaining_seconds),
                 refresh=request.refresh or settings.refresh,
             )
             return Outcome(request, indexer.write(request.operations), manifests=manifests)
         except TransientError as error:
             written: Written | None = error.written if isinstance(error, NotDone) else None
             return Outcome(request, written, why(error), manifests)
-
-    def _connected(self, remaining_seconds: Callable[[], float]) -> OpenSearch:
-        """The domain, whose index has been compared with the settings once."""
-        now = time.time()
-        if self._node is None or now - self._used_at > IDLE_SECONDS:
-            self._forget_connections()
-        self._used_at = now
-        if self._target is None:
-            check = self._open(self._timeout(remaining_seconds).total)
-            self._target = check_target(check, self.settings.index, self.settings.scheme)
-        self._node = self._node or self._open(self.settings.timeout_seconds)
-        return self._node
-
-    def _forget_connections(self) -> None:
-        self._node = None
-        for client in (self._firehose, self._s3):
-            if client is not None:
-                client.close()  # its connections; the next call opens one
-
-    def _timeout(self, remaining_seconds: Callable[[], float]) -> Any:
-        """Of the next request to the domain, connecting included.
-
-        :raises OutOfTime: what is left has to be kept for a hand-over
-        """
-        left = remaining_seconds() - self.settings.hand_over_seconds
-        if left < LEAST_SECONDS:
-            raise OutOfTime(
-                f"{left + self.settings.hand_over_seconds:.1f} s are left until the function is stopped, of which "
-                f"{self.settings.hand_over_seconds:.1f} s are kept for a hand-over; if that is so from the beginning, give the function a "
-                "longer time-out"
-            )
-        return Timeout(total=min(left, self.settings.timeout_seconds))
-
-    def _open(self, timeout_seconds: float) -> OpenSearch:
-        url = urlsplit(self.settings.endpoint)
-        encrypted = url.scheme == "https"
-        # A signature over a plain connection proves nothing; only this machine itself is spoken to like this.
-        signer = Urllib3AWSV4SignerAuth(self._credentials(), self.settings.region, "es") if encrypted else None
-        return OpenSearch(
-            hosts=[{"host": url.hostname, "port": url.port or (443 if encrypted else 9200)}],
-            http_auth=signer,
-            use_ssl=encrypted,
-            verify_certs=True,
-            timeout=timeout_seconds,
-            connection_class=Urllib3HttpConnection,
-            max_retries=0,
-            retry_on_timeout=False,
-        )
-
-    def _credentials(self) -> Any:
-        credentials = self._session.get_credentials()
-        if credentials is None:
-            raise DataError("no AWS credentials to sign requests with: expected those of the function's role")
-        return credentials
-
-    def _client(self, service: str, attempts: int) -> Any:
-        config = Config(
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=self.settings.aws_timeout_seconds,
-            retries={"total_max_attempts": attempts, "mode": "standard"},
-        )
-        return self._session.client(service, config=config)
 
 
 @functools.cache
@@ -287,22 +143,3 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         seconds = time.monotonic() - began
         log.info("request %s: %s in %.3f s%s", context.aws_request_id, counts, seconds, outcome.why and f"; {outcome.why}")
     return http_response(told) if is_http(event) else told
-
-
-def _is_safe(endpoint: str) -> bool:
-    """Whether it is a URL to which a document may be sent: https, or this machine itself."""
-    try:
-        url = urlsplit(endpoint)
-        host, _ = url.hostname or "", url.port
-    except ValueError:
-        return False
-    if url.path not in ("", "/") or url.query or url.username or not host:
-        return False
-    return url.scheme == "https" or (url.scheme == "http" and _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

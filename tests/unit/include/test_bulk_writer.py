@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -19,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
+import opensearchpy
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -29,6 +31,8 @@ from packaging.utils import canonicalize_name
 from local.cloud import ROOT
 from local.demo.functions import builder
 from local.demo.writer import FUNCTION, load_handler
+from searchops.core.bulk import function
+from searchops.core.bulk.function import IDLE_SECONDS
 from searchops.core.bulk.places import manifest_key, spool_key
 from searchops.core.bulk.request_path import read_request
 from searchops.core.bulk.scheme import Deletes, Scheme, VersionScheme
@@ -180,11 +184,11 @@ def test_a_request_that_is_refused_leaves_nothing_of_itself_in_the_log(
 
 def test_requests_are_signed_with_the_functions_own_credentials(domain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = handler.Writer(settings())
-    plain = handler.OpenSearch
+    plain = opensearchpy.OpenSearch
     address = urlsplit(domain.url)
     host = [{"host": address.hostname, "port": address.port}]
     monkeypatch.setattr(  # the domain here has no certificate
-        handler, "OpenSearch", lambda **options: plain(**options | {"hosts": host, "use_ssl": False})
+        opensearchpy, "OpenSearch", lambda **options: plain(**options | {"hosts": host, "use_ssl": False})
     )
 
     write(writer)
@@ -225,8 +229,8 @@ def test_a_connection_is_used_again_until_it_has_been_idle_for_long(domain: Any,
 
     write(writer)
     again = domain.connections
-    later = handler.time.time() + handler.IDLE_SECONDS + 1
-    monkeypatch.setattr(handler.time, "time", lambda: later)
+    later = time.time() + IDLE_SECONDS + 1
+    monkeypatch.setattr(time, "time", lambda: later)
     write(writer)
 
     assert (again, domain.connections) == (at_first, at_first + 1)
@@ -312,5 +316,6 @@ def test_the_policy_of_the_page_allows_what_the_function_writes_and_no_other_key
 
 def test_every_setting_is_explained_where_it_is_read() -> None:
     source = (FUNCTION / "handler.py").read_text(encoding="utf-8")
+    read = source + Path(function.__file__).read_text(encoding="utf-8")
 
-    assert set(re.findall(r'"(SEARCHOPS_\w+)"', source)) == set(re.findall(r"^(SEARCHOPS_\w+) ", source, re.M))
+    assert set(re.findall(r'"(SEARCHOPS_\w+)"', read)) == set(re.findall(r"^(SEARCHOPS_\w+) ", source, re.M))

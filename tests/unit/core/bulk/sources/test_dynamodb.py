@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from searchops.core.bulk.dynamodb_json import to_plain
 from searchops.core.bulk.model import Kind, Operation
 from searchops.core.bulk.scheme import VersionScheme
 from searchops.core.bulk.sources import Format, IdRule, IdScheme, Recipe
-from searchops.core.bulk.dynamodb_json import to_plain
 from searchops.core.errors import DataError
 from tests.unit.core.bulk.sources.reading import documents, read, reasons
 
