@@ -68,7 +68,7 @@ screenshots: setup ## take the documents' pictures of the Airflow UI anew; needs
 	@PYTHONPATH=build/screenshots/python $(BIN)/python -m docs.screenshots
 
 lambda: environment ## make the zips of the Lambda functions in build/lambda/; PLATFORM=arm64 for that architecture
-	@$(BIN)/python include/lambda/build.py object_once bulk_writer $(if $(PLATFORM),--platform $(PLATFORM))
+	@$(BIN)/python include/lambda/build.py object_once bulk_writer stream_indexer $(if $(PLATFORM),--platform $(PLATFORM))
 
 lock: environment ## write constraints.txt anew from the requirements
 	$(BIN)/uv pip compile --universal --python-version 3.11 requirements-dev.txt -o constraints.txt \

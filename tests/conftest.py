@@ -71,7 +71,7 @@ def small_queue_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenS
 
 @pytest.fixture(scope="session")
 def bulk_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """What bulk indexing needs. A Firehose buffer of 60 s is delivered after 1 s, retries of 300 s end after 5 s."""
-    services = ("opensearch", "aws", "dynamodb", "functions", "firehose")
+    """What bulk indexing and stream consumers need. A Firehose buffer of 60 s is delivered after 1 s, retries of 300 s end after 5 s."""
+    services = ("opensearch", "aws", "dynamodb", "functions", "streams", "firehose")
     with Cloud(tmp_path_factory.mktemp("bulk"), services=services, speed=60) as cloud:
         yield cloud
