@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from searchops.core.replay.records import MARKER, is_replay, replay_id
+from searchops.core.replay.records import MARKER, REPLAY_ID, is_replay, replay_id
 
-IDS = st.integers(0, 10**6).map(lambda fence: f"{fence:020d}")
-NO_IDS = st.none() | st.text(max_size=30).filter(lambda text: not (len(text) == 20 and text.isdigit()))
+FENCES = st.integers(0, 10**6).map(lambda fence: f"{fence:020d}")
+IDS = FENCES | st.builds("{}.{:02d}".format, FENCES, st.integers(1, 99))  # of a round that touches again what did not arrive
+NO_IDS = st.none() | st.text("0123456789.", max_size=30).filter(lambda text: REPLAY_ID.fullmatch(text) is None)
 MARKERS = IDS | NO_IDS
 OTHERS = st.dictionaries(st.sampled_from(["pk", "name", "revision"]), st.text().map(lambda text: {"S": text}))
 
@@ -84,7 +85,18 @@ def test_the_marker_may_have_another_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [{"N": "1" * 20}, {"S": "1" * 19}, {"S": "1" * 21}, {"S": "１" * 20}, {"S": "1" * 20 + "\n"}, "1" * 20, {}]
+    "value",
+    [
+        {"N": "1" * 20},
+        {"S": "1" * 19},
+        {"S": "1" * 21},
+        {"S": "1" * 20 + ".1"},
+        {"S": "1" * 20 + "."},
+        {"S": "１" * 20},
+        {"S": "1" * 20 + "\n"},
+        "1" * 20,
+        {},
+    ],
 )
-def test_only_a_text_of_twenty_digits_is_a_replay_id(value: Any) -> None:
+def test_only_a_text_of_twenty_digits_and_perhaps_a_round_is_a_replay_id(value: Any) -> None:
     assert replay_id({MARKER: value}) is None
