@@ -22,6 +22,8 @@ from searchops.core.report import Fact
 
 FORMAT = "searchops.replay/1"
 _BAR = 24
+_SHORTEST = 0.001
+"""Seconds; of less there is no rate."""
 _WORDS = {
     "covered": "covered by a later run",
     "deleted_since": "deleted since",
@@ -83,7 +85,7 @@ class ReplayReport:
 
     @property
     def touches_per_second(self) -> float:
-        return self.counts.touched / self.seconds if self.seconds else 0.0
+        return self.counts.touched / self.seconds if self.seconds >= _SHORTEST else 0.0
 
     @property
     def units(self) -> float:
@@ -92,7 +94,7 @@ class ReplayReport:
 
     @property
     def units_per_second(self) -> float:
-        return self.units / self.seconds if self.seconds else 0.0
+        return self.units / self.seconds if self.seconds >= _SHORTEST else 0.0
 
     def funnel(self) -> tuple[Stage, ...]:
         """The stages in their order; each has what the one before has, less what it has lost."""

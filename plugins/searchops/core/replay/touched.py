@@ -195,8 +195,8 @@ def replay_prefix(table: str, replay_id: str) -> str:
 
 
 def name_of(key: Key) -> str:
-    """A key as text; equal keys have one."""
-    return orjson.dumps(encoded(key), option=orjson.OPT_SORT_KEYS).decode()
+    """A key as text; equal keys have one, however their numbers are written."""
+    return orjson.dumps(encoded(key, normal=True), option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _touched_line(entry: Touched) -> bytes:
