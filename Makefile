@@ -56,9 +56,10 @@ lint: environment ## check style, types, the dependency rule and the inventory
 bench: setup ## measure beside what one would use instead; NAME=waits for one
 	@$(BIN)/python -m benchmarks $(NAME)
 
-figures: environment ## write what make bench has measured of bulk indexing into docs/: tables and pictures
+figures: environment ## write what make bench has measured of bulk indexing and replays into docs/: tables and pictures
 	@$(BIN)/uv pip install -q --target build/figures/python -r benchmarks/requirements.txt -c constraints.txt
-	@PYTHONPATH=build/figures/python $(BIN)/python -m benchmarks.bulk.report
+	@export PYTHONPATH=build/figures/python; missing=0; $(BIN)/python -m benchmarks.bulk.report || missing=1; \
+		$(BIN)/python -m benchmarks.replay.report || exit $$missing
 
 faults: setup ## break bulk indexing 200 times and let a referee compare; SEEDS=17 or SEEDS=1-50,99 for some of them
 	@$(BIN)/python -m local.faults $(if $(SEEDS)$(SEED),--seeds $(or $(SEEDS),$(SEED)))

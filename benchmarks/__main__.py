@@ -14,6 +14,7 @@ from rich.table import Table
 
 from benchmarks import idempotency, waits
 from benchmarks.bulk import ends, pressure, throughput, writer
+from benchmarks.replay import pacing, sizes, touches
 from local.cloud import ROOT
 from local.results import Measure, write_benchmark
 
@@ -25,6 +26,9 @@ BENCHMARKS: Mapping[str, Callable[[Path], Sequence[Measure]]] = {
     "pressure": pressure.measure,
     "writer": writer.measure,
     "ends": ends.measure,
+    "replay": touches.measure,
+    "replay_pace": pacing.measure,
+    "replay_size": sizes.measure,
 }
 """By name: takes a folder of its own for what it needs while it runs."""
 
