@@ -22,8 +22,9 @@ MAX_SEGMENTS = 1_000_000  # DynamoDB's own limit of TotalSegments
 
 # DynamoDB keeps 38 digits; the default context would round to 28.
 _EXACT = Context(prec=60, Emax=999, Emin=-999)
-# Days that differ from a day in one part alone, whatever the month: the year, the month, the day.
-_OTHER_DAYS = tuple(timedelta(days) for days in (1, 7, 28, 29, 30, 31, 365, 366))
+# To days that differ from a day in one part alone, whatever the month: the day, the month (the 31st needs two of them), the year (29
+# February needs four of them).
+_OTHER_DAYS = tuple(timedelta(days) for days in (1, 7, 28, 29, 30, 31, 61, 365, 366, 1461))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,415 @@
+"""The whole loop on Amazon's own engine: faults and kills at every write, then a resume."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.config import Config
+
+from local.cloud import Cloud
+from local.demo.application import Application, last_writes, writes
+from local.simulators.dynamodb_faults.control import DynamoDBProxy
+from local.simulators.dynamodb_faults.faults import Fault, Kind
+from searchops.core.errors import DataError, SearchOpsError, TransientError
+from searchops.core.idempotency.errors import ClaimLost, InProgress
+from searchops.core.replay import select, toucher
+from searchops.core.replay.identity import State
+from searchops.core.replay.model import Counts, Key
+from searchops.core.replay.pace import Pacer
+from searchops.core.replay.run import PageDone
+from searchops.core.replay.selection import All, ByDate, ByKey, PartitionKey, Selection
+from searchops.core.replay.table import NotAllowed
+from searchops.core.replay.touch import replay_id_of
+from searchops.core.replay.touched import name_of
+from tests.integration.replay.mortal import Killed, Mortality
+from tests.integration.replay.world import DAY, MARKER, Replayed, Table, at, item, records, some_items, touches
+
+TODAY = ByDate("by_day", "day", date(2026, 11, 21), (DAY,))
+AFTER_THE_LEASE = 61
+MOST_WRITES = 60
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(select, "PAGE_ITEMS", 5)
+    monkeypatch.setattr("searchops.core.replay.run.AHEAD_KEYS", 10)
+
+
+def partition(name: str) -> ByKey:
+    return ByKey((PartitionKey({"S": name}),))
+
+
+def revisions(table: Table, keys: list[Key]) -> Counter[str]:
+    return Counter(table.get(key)["revision"]["N"] for key in keys)
+
+
+@pytest.mark.parametrize("selection", [TODAY, All(4), partition("p")])
+def test_every_item_is_touched_once_and_on_the_list(
+    replayed: Replayed, tables: Callable[..., Table], streams: Any, selection: Selection
+):
+    table = tables()
+    keys = table.put(item("p", number) for number in range(23))
+
+    done = replayed.run(table, selection)
+
+    assert (done.counts.selected, done.counts.touched, done.counts.reached) == (23, 23, 23)
+    assert done.counts.table_units == 23
+    assert done.replay.state is State.FINISHED
+    assert touches(records(streams, table), done.replay.replay_id) == Counter(map(name_of, keys))
+    assert replayed.kept(table, done.replay.replay_id) == Counter(map(name_of, keys))
+
+
+def test_an_empty_day_succeeds_and_says_0(replayed: Replayed, tables: Callable[..., Table]):
+    done = replayed.run(tables(), TODAY)
+
+    assert (done.counts, done.replay.state) == (Counts(read_units=done.counts.read_units), State.FINISHED)
+
+
+def test_a_day_that_is_replayed_again_is_touched_again_under_a_later_id(replayed: Replayed, tables: Callable[..., Table]):
+    table = tables()
+    keys = table.put(some_items(7))
+
+    first, second = replayed.run(table, TODAY), replayed.run(table, TODAY)
+
+    assert first.replay.replay_id < second.replay.replay_id
+    assert (first.counts.touched, second.counts.touched) == (7, 7)
+    assert revisions(table, keys) == {"1002": 7}
+
+
+def test_items_that_can_not_take_the_marker_are_counted_by_reason(
+    replayed: Replayed, tables: Callable[..., Table], caplog: pytest.LogCaptureFixture
+):
+    table = tables(ttl="gone_at")
+    table.put(
+        [
+            item("a", 1),
+            item("a", 2, gone_at={"N": "1700000000"}),
+            item("a", 3, **{MARKER: {"S": "mine"}}),
+            item("a", 4, revision={"S": "x"}),
+            item("a", 5, **{MARKER: {"S": replay_id_of(2**60)}}),
+            item("a", 6, text={"S": "x" * (400 * 1024 - 70)}),
+        ]
+    )
+    pages: list[PageDone] = []
+
+    done = replayed.run(table, TODAY, pages.append)
+
+    assert (done.counts.selected, done.counts.touched, done.counts.covered) == (6, 1, 1)
+    assert done.counts.skipped == {"expired": 1, "too_large": 1, "marker_misused": 1, "version_misused": 1}
+    assert sorted(touched.outcome for page in pages for touched in page.skipped) == sorted(done.counts.skipped)
+    assert 'not touched, too_large: {"pk": {"S": "a"}, "sk": {"N": "6"}}' in caplog.text
+
+
+def test_progress_is_told_after_every_page(replayed: Replayed, tables: Callable[..., Table]):
+    table = tables()
+    table.put(some_items(23))
+    pages: list[PageDone] = []
+
+    done = replayed.run(table, All(3), pages.append)
+
+    told = [page.counts.selected for page in pages]
+    assert told == sorted(told)
+    assert pages[-1].counts == pages[-1].here == done.counts
+    assert (pages[-1].parts_done, pages[-1].parts) == (3, 3)
+
+
+def test_a_second_replay_of_the_table_is_refused_while_one_runs(replayed: Replayed, tables: Callable[..., Table]):
+    table = tables()
+    table.put(some_items(20))
+    refused: list[BaseException] = []
+
+    def second(page: PageDone) -> None:
+        with pytest.raises(InProgress) as raised:
+            replayed.run(table, All())
+        refused.append(raised.value)
+
+    first = replayed.run(table, TODAY, second)
+
+    assert first.counts.touched == 20
+    assert refused
+    assert replayed.run(table, All()).counts.touched == 20
+
+
+def test_a_replay_that_lost_its_claim_stops_and_lets_its_successor_finish(replayed: Replayed, tables: Callable[..., Table]):
+    table = tables()
+    keys = table.put(some_items(40))
+    successors = []
+
+    def take_over(page: PageDone) -> None:
+        if not successors:
+            successors.append(replayed.run(table, TODAY, ahead=AFTER_THE_LEASE))
+
+    with pytest.raises((ClaimLost, TransientError)):
+        replayed.run(table, TODAY, take_over, ahead=-AFTER_THE_LEASE)
+
+    (successor,) = successors
+    assert successor.counts.selected == 40
+    assert revisions(table, keys) == {"1001": 40}
+    assert replayed.run(table, partition("p1"), ahead=200).counts.selected == 6  # the claim is free
+
+
+def test_an_error_in_the_middle_is_gone_on_from_and_books_add_up(
+    replayed: Replayed, tables: Callable[..., Table], caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    table = tables()
+    keys = table.put(some_items(43))
+    pages: list[PageDone] = []
+
+    def end(page: PageDone) -> None:
+        pages.append(page)
+        if len(pages) == 3:
+            raise TransientError("by order")
+
+    with pytest.raises(TransientError, match="by order"):
+        replayed.run(table, All(2), end)
+    done = replayed.run(table, All(7), pages.append)
+
+    assert done.replay.resumed
+    assert done.replay.replay_id == pages[0].replay.replay_id
+    assert pages[3].counts.selected > pages[2].counts.selected > pages[3].here.selected
+    assert (done.counts.selected, done.counts.reached) == (43, 43)
+    assert revisions(table, keys) == {"1001": 43}
+    assert replayed.kept(table, done.replay.replay_id) == Counter(map(name_of, keys))
+    assert "goes on, which was begun at" in caplog.text
+
+
+def test_a_replay_of_other_items_in_between_covers_what_it_has_touched(
+    replayed: Replayed, tables: Callable[..., Table], streams: Any
+):
+    table = tables()
+    keys = table.put(some_items(21))
+
+    def end(page: PageDone) -> None:
+        raise TransientError("by order")
+
+    with pytest.raises(TransientError):
+        replayed.run(table, TODAY, end)
+    between = replayed.run(table, partition("p3"))
+    done = replayed.run(table, TODAY)
+
+    assert done.replay.replay_id < between.replay.replay_id
+    assert (done.counts.selected, done.counts.reached + done.counts.covered) == (21, 21)
+    found = records(streams, table)
+    later = touches(found, between.replay.replay_id)
+    assert all(touches(found, done.replay.replay_id)[name] + later[name] >= 1 for name in map(name_of, keys))
+    assert max(touches(found, done.replay.replay_id).values()) == 1
+
+
+@pytest.mark.parametrize("kill", ["before", "after"])
+def test_a_kill_at_any_write_is_harmless(replayed: Replayed, tables: Callable[..., Table], dynamodb_cloud: Cloud, kill: str):
+    """Dead before the n-th write, or behind it: nothing is sent any more, not even the release of the claim. Then the task is tried again."""
+    table = tables()
+    for number in range(1, MOST_WRITES):
+        keys = table.put(item(f"k{number}", sort) for sort in range(13))
+        selection = partition(f"k{number}")
+        mortality = Mortality(dynamodb_cloud, number, kill)
+        ahead = number * 2 * AFTER_THE_LEASE
+        try:
+            replayed.run(
+                table,
+                selection,
+                client=mortality.dynamodb,
+                home=mortality.dynamodb,
+                bucket=mortality.bucket(replayed.bucket),
+                ahead=ahead,
+            )
+        except Killed:
+            found = replayed.job(table, selection).replays.look(table.name, selection)
+            if found is None or found.state is State.OPEN:  # else it was killed at its very end: all is done and noted
+                done = replayed.run(table, selection, ahead=ahead + AFTER_THE_LEASE)
+                assert (done.counts.selected, done.counts.reached) == (13, 13)
+        else:
+            assert number > 25  # claim, fence, id, 13 touches, 3 pages and their checkpoints, and the end
+            break
+
+        assert revisions(table, keys) == {"1001": 13}
+        replay_id = replayed.job(table, selection).replays.look(table.name, selection).replay_id
+        assert replayed.kept(table, replay_id) == Counter(map(name_of, keys))
+    else:
+        pytest.fail("never came to its end")
+
+
+LOSSY = {
+    Kind.RESET_BEFORE: 0.05,
+    Kind.RESET_AFTER: 0.05,
+    Kind.INTERNAL_ERROR: 0.05,
+    Kind.INTERNAL_ERROR_AFTER: 0.05,
+    Kind.CUT: 0.05,
+    Kind.BAD_CHECKSUM: 0.05,
+    Kind.THROTTLE_TABLE: 0.03,
+    Kind.THROTTLE_INDEX: 0.03,
+    Kind.THROTTLE_PARTITION: 0.03,
+    Kind.DELAYED: 0.02,
+}
+
+
+@pytest.mark.parametrize("retries", [{"total_max_attempts": 1}, {"mode": "legacy"}, {"mode": "standard"}])
+def test_no_fault_makes_a_touch_happen_twice_or_not_at_all(
+    replayed: Replayed, tables: Callable[..., Table], proxy: DynamoDBProxy, streams: Any, retries: dict[str, Any]
+):
+    table = tables()
+    keys = table.put(some_items(120))
+    proxy.random(7, LOSSY, operations=("UpdateItem", "Query", "Scan"), table=table.name, seconds=0.1)
+    client = at(proxy.url, "dynamodb", config=Config(retries=retries, max_pool_connections=20, read_timeout=5))
+
+    done = replayed.run(table, TODAY, client=client)
+    client.close()
+    proxy.wait_until_idle()
+
+    assert (done.counts.selected, done.counts.reached) == (120, 120)
+    assert sum(proxy.counts().values()) > 20
+    assert revisions(table, keys) == {"1001": 120}
+    assert touches(records(streams, table), done.replay.replay_id) == Counter(map(name_of, keys))
+    assert replayed.kept(table, done.replay.replay_id) == Counter(map(name_of, keys))
+
+
+def test_throttling_reaches_the_pace_with_its_reason(
+    replayed: Replayed, tables: Callable[..., Table], proxy: DynamoDBProxy, behind: Any
+):
+    table = tables()
+    table.put(some_items(30))
+    for kind, times in ((Kind.THROTTLE_TABLE, 3), (Kind.THROTTLE_INDEX, 2), (Kind.THROTTLE_PARTITION, 1)):
+        proxy.order(Fault(kind, times=times, table=table.name))
+    pace = Pacer(1e7)
+
+    done = replayed.run(table, TODAY, client=behind, pace=pace)
+
+    assert done.counts.touched == 30
+    assert pace.throttles == {"table": 3, "index": 2, "partition": 1}
+    assert pace.consumed.table == 30
+
+
+def test_a_table_that_throttles_for_ever_fails_the_try_and_not_the_replay(
+    replayed: Replayed, tables: Callable[..., Table], proxy: DynamoDBProxy, behind: Any, monkeypatch: pytest.MonkeyPatch
+):
+    table = tables()
+    keys = table.put(some_items(12))
+    monkeypatch.setattr(toucher, "PATIENCE_SECONDS", 0.3)
+    proxy.order(Fault(Kind.THROTTLE_PARTITION, times=None, after=6, table=table.name))
+
+    with pytest.raises(TransientError, match="UpdateItem is throttled by the partition"):
+        replayed.run(table, TODAY, client=behind)
+    proxy.clear()
+    done = replayed.run(table, TODAY, client=behind)
+
+    assert done.counts.reached == 12
+    assert revisions(table, keys) == {"1001": 12}
+
+
+@pytest.mark.parametrize("operation", ["UpdateItem", "Query"])
+def test_a_missing_permission_ends_the_try_at_once(
+    replayed: Replayed, tables: Callable[..., Table], proxy: DynamoDBProxy, behind: Any, operation: str
+):
+    table = tables()
+    table.put(some_items(12))
+    proxy.order(Fault(Kind.ACCESS_DENIED, operations=(operation,), times=None, table=table.name))
+
+    with pytest.raises(NotAllowed, match=f"dynamodb:{operation}"):
+        replayed.run(table, TODAY, client=behind)
+
+    assert proxy.counts()[Kind.ACCESS_DENIED] <= 9  # no more than a try a thread
+    proxy.clear()
+    assert replayed.run(table, TODAY, client=behind).counts.reached == 12
+
+
+def test_a_selection_that_does_not_fit_the_table_begins_nothing(replayed: Replayed, tables: Callable[..., Table]):
+    table = tables()
+    wrong = ByKey((PartitionKey({"N": "1"}),))
+
+    with pytest.raises(DataError):
+        replayed.run(table, wrong)
+
+    assert replayed.job(table, wrong).replays.unfinished(table.name) == []
+
+
+def test_a_replay_that_is_told_to_stop_goes_on_later(replayed: Replayed, tables: Callable[..., Table]):
+    table = tables()
+    keys = table.put(some_items(40))
+    stop, pace = threading.Event(), Pacer(1e7)
+
+    def end(page: PageDone) -> None:
+        stop.set()
+        pace.stop()
+
+    with pytest.raises(SearchOpsError, match="stopped"):
+        replayed.run(table, TODAY, end, stop=stop, pace=pace)
+    done = replayed.run(table, TODAY)
+
+    assert (done.counts.selected, done.replay.resumed) == (40, True)
+    assert revisions(table, keys) == {"1001": 40}
+
+
+def test_what_is_missing_is_touched_once_more_under_a_follow_up(replayed: Replayed, tables: Callable[..., Table], streams: Any):
+    table = tables()
+    keys = table.put(some_items(9))
+    done = replayed.run(table, TODAY)
+    follow_up = f"{done.replay.replay_id}.01"
+
+    for _ in range(2):
+        again = replayed.job(table, TODAY).toucher.again(keys[:4], follow_up)
+
+    assert Counter(touched.outcome.value for touched in again) == {"before": 4}
+    found = records(streams, table)
+    assert touches(found, follow_up) == Counter(map(name_of, keys[:4]))
+    assert touches(found, done.replay.replay_id) == Counter(map(name_of, keys))
+
+
+def test_no_update_of_the_application_is_lost_and_nothing_deleted_comes_back(
+    replayed: Replayed, tables: Callable[..., Table], proxy: DynamoDBProxy, behind: Any, streams: Any, tmp_path: Path
+):
+    """The application writes what it likes while the table is replayed through faults, killed after some pages, and gone on with."""
+    table = tables()
+    keys = table.put(some_items(150))
+    busy, quiet = keys[:60], keys[60:]
+    proxy.random(11, LOSSY, table=table.name, seconds=0.1)
+    stop, log = threading.Event(), tmp_path / "writes.ndjson"
+
+    def write() -> None:
+        with log.open("w") as lines:
+            application = Application(table.client, table.name, lines, {"day": {"S": DAY}})
+            for planned in itertools.takewhile(lambda _: not stop.is_set(), writes(busy, seed=3)):
+                application.send(planned)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        ends = iter([2, 3, 99])
+        for _ in range(3):
+            left = itertools.count()
+            end = next(ends)
+
+            def on_page(page: PageDone, left: Any = left, end: int = end) -> None:
+                if next(left) == end:
+                    raise TransientError("by order")
+
+            try:
+                done = replayed.run(table, All(3), on_page, client=behind, adds_version=False)
+            except TransientError as error:
+                assert str(error) == "by order"  # noqa: PT017 - any other one is a failure of the replay
+    finally:
+        stop.set()
+        writer.join()
+    behind.close()
+    proxy.wait_until_idle()
+
+    last = last_writes(log)
+    for name, write_ in (
+        (json.dumps(dict(key), sort_keys=True), last.get(json.dumps(dict(key), sort_keys=True))) for key in busy
+    ):
+        found = table.get(json.loads(name))
+        if write_ and write_.done:
+            assert (found is None) == (write_.done.operation == "delete")
+            assert found is None or found["app"] == {"N": str(write_.done.number)}
+    assert all(table.get(key)[MARKER] == {"S": done.replay.replay_id} for key in quiet)
+    touched = touches(records(streams, table), done.replay.replay_id)
+    assert {touched[name_of(key)] for key in quiet} == {1}
