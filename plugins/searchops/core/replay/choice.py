@@ -182,22 +182,6 @@ class Choice:
         return key_value(given, table.key_types[table.sort_key], f"{end}: {table.sort_key}")
 
 
-def label(selection: Selection) -> str:
-    """What a person calls a selection; short."""
-    match selection:
-        case ByDate():
-            named = selection.day.isoformat()
-        case ByKey():
-            named = f"{len(selection.keys)} partition key{'s' if len(selection.keys) != 1 else ''}"
-        case ByKeys():
-            named = f"keys of {selection.url.rpartition('/')[2]}"
-        case Sample():
-            named = f"sample of {selection.count}"
-        case All():
-            named = "whole table"
-    return f"{named}, filtered" if selection.filter else named
-
-
 def _dated(dates: Dates | None, table: str) -> Dates:
     if dates is None:
         raise DataError(
@@ -231,6 +215,12 @@ def _list(given: Any) -> list[Any]:
     return found
 
 
+def _uri(given: Any) -> str:
+    if not str(given).startswith("s3://"):
+        raise ValueError("a worker's own disk is not that of others")
+    return str(given)
+
+
 def _whole(given: Any) -> int:
     if isinstance(given, bool) or int(text := str(given)) < 1:
         raise ValueError("not above 0")
@@ -256,7 +246,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "partition_keys": lambda given: tuple(_list(given)),
     "sort_key_first": str,
     "sort_key_last": str,
-    "keys_file": str,
+    "keys_file": _uri,
     "sample": _whole,
     "whole_table": _flag,
     "segments": _whole,
