@@ -74,6 +74,20 @@ DOMAINS: Mapping[str, SmallDomain] = {
 }
 """Beside the demo's domain; the inventory has an entry with a mistake as well, ``broken``."""
 
+REPLAYED = "orders"
+"""A table, its index, and the function that its stream calls."""
+REPLAYED_INDEX = {
+    "domain": DOMAIN,
+    "id": {"attributes": ["pk", "sk"]},
+    "version": {"scheme": "attribute", "attribute": "revision"},
+    "deletes": "never",
+}
+REPLAYED_TABLE = {
+    "index": REPLAYED,
+    "date_index": {"name": "by_day", "attribute": "created_ymd", "timezone": "Asia/Tokyo"},
+    "consumers": [{"function": REPLAYED}],
+}
+
 BROKEN = {"opensearch_conn_id": "late", "packages": ["no-such-words"]}
 
 
@@ -315,6 +329,8 @@ def _write_inventory(project: Project) -> None:
             inventory["indexes"] |= {index: {"domain": name, **domain.index_entry} for index, _ in indexes_of(name)}
     # What the example of a full load takes; the demo wrote each of its documents once.
     inventory["indexes"][ALIAS] |= {"id": {"attributes": ["pk", "sk"]}, "version": {"scheme": "once"}}
+    inventory["indexes"][REPLAYED] = REPLAYED_INDEX
+    inventory["tables"] = {REPLAYED: REPLAYED_TABLE}
     project.inventory.write_text(yaml.safe_dump(inventory, sort_keys=False), encoding="utf-8")
     assert inventory_command(["pools", str(project.inventory), "--output", str(project.pools)]) == 0
     shutil.copy(project.pools, all_pools(project))
