@@ -161,12 +161,12 @@ def test_a_look_every_millisecond_keeps_few_samples() -> None:
 def test_a_listener_hears_of_it_every_so_often_and_at_the_end() -> None:
     time, heard = SimpleTime(), list[Progress]()
     meter = Meter(heard.append, Estimate(100, clock=time.clock), clock=time.clock)
-    for _ in range(60):
-        time.now += 0.2
+    for _ in range(50):
+        time.now += 0.25
         meter.add()
     meter.finish()
 
-    assert [(each.done, each.last) for each in heard] == [(25, False), (50, False), (60, True)]
+    assert [(each.done, each.last) for each in heard] == [(20, False), (40, False), (50, True)]
 
 
 def test_no_item_is_lost_when_threads_count() -> None:
