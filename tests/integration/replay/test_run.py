@@ -413,3 +413,42 @@ def test_no_update_of_the_application_is_lost_and_nothing_deleted_comes_back(
     assert all(table.get(key)[MARKER] == {"S": done.replay.replay_id} for key in quiet)
     touched = touches(records(streams, table), done.replay.replay_id)
     assert {touched[name_of(key)] for key in quiet} == {1}
+
+
+def test_batches_touch_every_item_once_too(
+    replayed: Replayed, tables: Callable[..., Table], proxy: DynamoDBProxy, behind: Any, streams: Any
+):
+    table = tables()
+    keys = table.put(some_items(130))
+    lossy = {kind: share * 4 for kind, share in LOSSY.items() if kind is not Kind.DELAYED}
+    proxy.random(5, lossy, operations=("BatchExecuteStatement",), seconds=0.1)
+
+    done = replayed.run(table, TODAY, client=behind, batches=True, adds_version=False)
+
+    assert (done.counts.selected, done.counts.reached) == (130, 130)
+    assert sum(proxy.counts().values()) > 3
+    assert touches(records(streams, table), done.replay.replay_id) == Counter(map(name_of, keys))
+
+
+def test_batches_tell_items_apart_that_can_not_take_the_marker(replayed: Replayed, tables: Callable[..., Table]):
+    table = tables(ttl="gone_at")
+    table.put(
+        [
+            item("a", 1),
+            item("a", 2, gone_at={"N": "1800000000"}),
+            item("a", 3, **{MARKER: {"S": "mine"}}),
+            item("a", 4, gone_at={"S": "later"}),
+            item("a", 5, **{MARKER: {"S": replay_id_of(2**60)}}),
+            item("a", 6, text={"S": "x" * (400 * 1024 - 70)}),
+        ]
+    )
+
+    done = replayed.run(table, TODAY, batches=True, adds_version=False, clock=lambda: 1_800_000_010.0)
+
+    assert (done.counts.selected, done.counts.touched, done.counts.covered) == (6, 2, 1)
+    assert done.counts.skipped == {"expired": 1, "too_large": 1, "marker_misused": 1}
+
+
+def test_batches_can_not_add_to_a_version(replayed: Replayed, tables: Callable[..., Table]):
+    with pytest.raises(DataError, match="found batches"):
+        replayed.job(tables(), TODAY, batches=True)

@@ -29,7 +29,8 @@ Item = Mapping[str, AttributeValue]
 FIVE_YEARS_SECONDS = 5 * 365 * 24 * 3600
 """TTL does not remove items whose time is further in the past (developer guide, "Using time to live"), so these are not expired."""
 
-_LEAST = "0" * REPLAY_ID_DIGITS
+LEAST_ID = "0" * REPLAY_ID_DIGITS
+"""A text of the application that is below it only looks like an earlier replay's id; it must not be written over."""
 _ID = re.compile(rf"([0-9]{{{REPLAY_ID_DIGITS}}})(?:\.[0-9]{{2}})?", re.ASCII)
 _REFUSED = "ConditionalCheckFailedException"
 _NO_ROOM = ("ItemCollectionSizeLimitExceededException", "maximum allowed size")
@@ -97,15 +98,15 @@ class Touch:
             raise DataError(f"the table {facts.name!r}: expected the version attribute that a touch adds 1 to, found none")
         if not _ID.fullmatch(replay_id):
             raise ValueError(f"a replay's id: expected 20 digits, found {replay_id!r}")
+        self.marker = marker
+        self.replay_id = replay_id
+        self.ttl_attribute = ttl_attribute
+        self.clock = clock
         self._client = client
         self._table = facts.name
-        self._marker = marker
-        self._ours = replay_id
-        self._ttl = ttl_attribute
         self._version = version_attribute
         self._adds_version = adds_version
-        self._clock = clock
-        self._values: dict[str, AttributeValue] = {":id": {"S": replay_id}, ":least": {"S": _LEAST}}
+        self._values: dict[str, AttributeValue] = {":id": {"S": replay_id}, ":least": {"S": LEAST_ID}}
         self._request = self._prepare(facts)
 
     def __call__(self, key: Key) -> Touched:
@@ -115,21 +116,20 @@ class Touch:
         :raises TransientError: there was no answer: the item may be touched or not, which another try finds out
         :raises DataError: no item of this table can be touched so
         """
-        now = math.floor(self._clock())
-        times = {":now": {"N": str(now)}, ":ancient": {"N": str(now - FIVE_YEARS_SECONDS)}} if self._ttl else {}
+        now = math.floor(self.clock())
+        times = {":now": {"N": str(now)}, ":ancient": {"N": str(now - FIVE_YEARS_SECONDS)}} if self.ttl_attribute else {}
         try:
             answer = self._client.update_item(Key=key, ExpressionAttributeValues={**self._values, **times}, **self._request)
         except Exception as error:
-            return self._refused(key, error, now)
+            return self.refused(key, error, now)
         return Touched(key, Outcome.TOUCHED, units_of(answer), self._version_in(answer.get("Attributes")))
 
     def _prepare(self, facts: Keys) -> dict[str, Any]:
-        names = {"#marker": self._marker, "#pk": facts.partition_key}
-        # A text of the application that only looks smaller than ours must not be written over.
+        names = {"#marker": self.marker, "#pk": facts.partition_key}
         condition = "attribute_exists(#pk) AND (attribute_not_exists(#marker) OR #marker >= :least AND #marker < :id)"
         change = "SET #marker = :id"
-        if self._ttl:
-            names["#ttl"] = self._ttl
+        if self.ttl_attribute:
+            names["#ttl"] = self.ttl_attribute
             self._values[":number"] = {"S": "N"}
             condition += " AND (NOT attribute_type(#ttl, :number) OR #ttl > :now OR #ttl < :ancient)"
         if self._adds_version and self._version:
@@ -148,10 +148,16 @@ class Touch:
             "ReturnConsumedCapacity": "INDEXES",
         }
 
-    def _refused(self, key: Key, error: Exception, now: int) -> Touched:
+    def refused(self, key: Key, error: Exception, now: int) -> Touched:
+        """What an error of a touch says of its item.
+
+        :param error: of botocore
+        :param now: epoch seconds, as the touch had it
+        :raises SearchOpsError: nothing of that item alone; see `__call__`
+        """
         if code_of(error) == _REFUSED:
             item = (getattr(error, "response", None) or {}).get("Item")
-            outcome = judge(item, marker=self._marker, ours=self._ours, ttl_attribute=self._ttl, now=now)
+            outcome = judge(item, marker=self.marker, ours=self.replay_id, ttl_attribute=self.ttl_attribute, now=now)
             if outcome is None:
                 raise SearchOpsError(
                     f"the table {self._table!r}: the touch of {json.dumps(encoded(key))} was refused, and the item does not show why"

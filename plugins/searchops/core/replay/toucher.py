@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from searchops.core.errors import SearchOpsError, TransientError
+from searchops.core.errors import DataError, SearchOpsError, TransientError
 from searchops.core.idempotency.errors import ClaimLost
 from searchops.core.idempotency.guard import Claim, Completed, Guard
 from searchops.core.replay.calls import THREADS, TRIES, Throttled, pause
 from searchops.core.replay.effects import Pace
 from searchops.core.replay.model import Key, Outcome, Touched, Units
+from searchops.core.replay.partiql import MOST_STATEMENTS, Answer, BatchTouch
+from searchops.core.replay.selection import encoded
 from searchops.core.replay.table import TableFacts
 from searchops.core.replay.touch import Touch
 
@@ -40,6 +44,7 @@ class Toucher:
     :param client: boto3's ``dynamodb`` client of the table; `calls.CLIENT` says how it is made best
     :param guard: of the namespace `NAMESPACE`; its client may try again by itself
     :param version_attribute: whose value is kept with the touched keys; ``adds_version``: a touch adds 1 to it
+    :param batches: touch 25 items a request, which the pace can not hold within a budget: give it one without (`partiql`)
     :param stop: set from outside, it ends all work, as after an error; call `Pace.stop` as well
     """
 
@@ -51,8 +56,16 @@ class Toucher:
     version_attribute: str | None = None
     adds_version: bool = False
     threads: int = THREADS
+    batches: bool = False
     clock: Callable[[], float] = time.time
     stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        if self.batches and self.adds_version:
+            raise DataError(
+                f"the table {self.facts.name!r}: expected touches one by one, as they add 1 to {self.version_attribute}, found batches, "
+                "which can not: replay it paced"
+            )
 
     @contextmanager
     def claimed(self) -> Iterator[Claim]:
@@ -106,14 +119,16 @@ class Hands:
             marker=toucher.marker,
             replay_id=replay_id,
             ttl_attribute=toucher.facts.ttl_attribute,
-            version_attribute=toucher.version_attribute,
+            version_attribute=None if toucher.batches else toucher.version_attribute,
             adds_version=toucher.adds_version,
             clock=toucher.clock,
         )
+        self._batch = BatchTouch(toucher.client, toucher.facts, self._touch) if toucher.batches else None
 
     def begin(self, keys: Sequence[Key]) -> Work:
         """Have items touched; returns at once."""
-        shares = (keys[number :: self._threads] for number in range(min(self._threads, len(keys))))
+        count = min(self._threads, len(keys) if self._batch is None else math.ceil(len(keys) / MOST_STATEMENTS))
+        shares = (keys[number::count] for number in range(count))
         return Work(tuple(self._pool.submit(self._touch_all, share) for share in shares))
 
     def __enter__(self) -> Self:
@@ -127,31 +142,63 @@ class Hands:
 
     def _touch_all(self, keys: Sequence[Key]) -> list[Touched]:
         self._claim.check()
-        return [self._touch_one(key) for key in keys]
+        at_once: Iterable[Sequence[Key]] = [(key,) for key in keys] if self._batch is None else _different(keys, MOST_STATEMENTS)
+        return [touched for some in at_once for touched in self._persist(some)]
 
-    def _touch_one(self, key: Key) -> Touched:
-        toucher, began, throttles, failures = self._toucher, time.monotonic(), 0, 0
+    def _persist(self, keys: Sequence[Key]) -> list[Touched]:
+        """Touch items in their turn, and those that met an error again, as often as it takes."""
+        toucher, done, began, tries, failures = self._toucher, list[Touched](), time.monotonic(), 0, 0
         while True:
             if toucher.stop.is_set():
                 raise Interrupted(f"the table {toucher.facts.name!r}: the replay {self._replay_id} was stopped")
-            toucher.pace.before(1)
-            try:
-                touched = self._touch(key)
-            except Throttled as error:
-                toucher.pace.after(Units(), throttled=error.scope)
-                throttles += 1
-                if time.monotonic() - began > PATIENCE_SECONDS:
-                    raise
-                toucher.stop.wait(pause(throttles))
-            except TransientError:
-                toucher.pace.after(Units(table=1.0))  # it may be written and paid for
-                failures += 1
-                if failures >= TRIES:
-                    raise
-                toucher.stop.wait(pause(failures))
+            toucher.pace.before(len(keys))
+            answers = self._send(keys)
+            done += (touched := [answer for answer in answers if isinstance(answer, Touched)])
+            errors = [answer for answer in answers if isinstance(answer, SearchOpsError)]
+            self._tell(touched, errors)
+            if not errors:
+                return done
+            tries += 1
+            failures += any(not isinstance(error, Throttled) for error in errors)
+            if failures >= TRIES or time.monotonic() - began > PATIENCE_SECONDS:
+                raise errors[0]
+            toucher.stop.wait(pause(tries))
+            keys = [key for key, answer in zip(keys, answers, strict=True) if isinstance(answer, SearchOpsError)]
+
+    def _send(self, keys: Sequence[Key]) -> Sequence[Answer]:
+        """
+        :return: for each key what became of the item, or the error after which it may be tried again
+        :raises SearchOpsError: an error that another try does not mend
+        """
+        try:
+            answers: Sequence[Answer] = [self._touch(keys[0])] if self._batch is None else self._batch(keys)
+        except TransientError as error:
+            return [error] * len(keys)
+        for answer in answers:
+            if isinstance(answer, SearchOpsError) and not isinstance(answer, TransientError):
+                raise answer
+        return answers
+
+    def _tell(self, touched: Sequence[Touched], errors: Sequence[SearchOpsError]) -> None:
+        pace = self._toucher.pace
+        if touched:
+            written = sum(answer.outcome is Outcome.TOUCHED for answer in touched)
+            pace.after(sum((answer.units for answer in touched), Units()), touches=len(touched), written=written)
+        for error in errors:
+            if isinstance(error, Throttled):
+                pace.after(Units(), throttled=error.scope)
             else:
-                toucher.pace.after(touched.units, written=int(touched.outcome is Outcome.TOUCHED))
-                return touched
+                pace.after(Units(table=1.0))  # it may be written, and paid for
+
+
+def _different(keys: Sequence[Key], most: int) -> Iterator[Sequence[Key]]:
+    """The keys in groups of which none holds a key twice: DynamoDB takes an item once a batch."""
+    left = list(keys)
+    while left:
+        named = {json.dumps(encoded(key, normal=True), sort_keys=True): number for number, key in reversed(list(enumerate(left)))}
+        chosen = set(sorted(named.values())[:most])
+        yield [left[number] for number in sorted(chosen)]
+        left = [key for number, key in enumerate(left) if number not in chosen]
 
 
 def _connections(client: Any) -> int:
