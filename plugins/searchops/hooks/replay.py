@@ -166,11 +166,12 @@ class ReplayClients(HomeClients):
 
     @cached_property
     def _price(self) -> Price | PriceUnknown:
-        """Asked for once, also where there is no answer: a range of days has a plan each."""
+        """Asked for once and shortly, also where there is no answer: a range of days has a plan each, and a VPC often no way there."""
         from searchops.core.replay.cost import PRICE_LIST_REGION, PriceUnknown, listed_price
 
+        hasty: dict[str, Any] = {"connect_timeout": 3, "read_timeout": 5, "retries": {"total_max_attempts": 1}}
         try:
-            return listed_price(client("pricing", self.table.aws_conn_id, PRICE_LIST_REGION), self.table.region)
+            return listed_price(client("pricing", self.table.aws_conn_id, PRICE_LIST_REGION, **hasty), self.table.region)
         except PriceUnknown as unknown:
             return unknown
 
