@@ -177,7 +177,8 @@ class Pacer:
         self._lag = lag
         self._clock, self._sleep = clock, sleep
         self._look_seconds = look_seconds
-        self._lock, self._look_lock = threading.Lock(), threading.Lock()
+        # Of one thread more than once: `stop` may come from a signal, while the thread that gets it holds the lock.
+        self._lock, self._look_lock = threading.RLock(), threading.Lock()
         self._look_at = -math.inf
         self._advice = Advice(Step.RUN, 1.0, "")
         self._failure: SearchOpsError | None = None

@@ -105,6 +105,7 @@ class Estimate:
 
     :param expected: how many items there are in all; None: that is not known
     :param done: by earlier tries
+    :param began: when this try began, by the clock; None: now
     """
 
     def __init__(
@@ -114,19 +115,20 @@ class Estimate:
         done: int = 0,
         approximate: bool = False,
         pace: Forecast | None = None,
+        began: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._expected = expected
         self._approximate = approximate
         self._pace = pace
         self._clock = clock
-        self._samples = deque([self._sample(done)])
+        self._samples = deque([_Sample(clock() if began is None else began, done, 0.0)])
 
     def look(self, done: int, *, last: bool = False) -> Progress:
         """
         :param done: items that are dealt with, those of earlier tries included
         """
-        newest = self._sample(done)
+        newest = _Sample(self._clock(), done, self._pace.consumed.total if self._pace else 0.0)
         self._keep(newest)
         oldest = self._samples[0]
         seconds = newest.at - oldest.at
@@ -141,9 +143,6 @@ class Estimate:
             said=self._pace.said if self._pace and not last else "",
             last=last,
         )
-
-    def _sample(self, done: int) -> _Sample:
-        return _Sample(self._clock(), done, self._pace.consumed.total if self._pace else 0.0)
 
     def _keep(self, newest: _Sample) -> None:
         """Keep about one sample a half second; the oldest is that from which the window's rate is taken."""

@@ -6,6 +6,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
 
@@ -151,6 +152,22 @@ def test_the_time_for_units_is_when_the_budget_has_granted_them(limit: float, sh
         now += step
         budget.pass_to(now)
     assert foretold == pytest.approx(now, rel=0.03, abs=2 * step)
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.floats(0, 50)), min_size=1))
+def test_when_all_are_answered_the_next_waits_for_what_they_have_cost_whatever_was_expected(
+    touches: list[tuple[int, float]],
+) -> None:
+    budget = Budget(10, 0.0)
+    for count, units in touches:
+        budget.take(count)
+        budget.learn(units, count)
+    for count, units in touches:
+        budget.put_right(units, count)
+
+    waits = budget.seconds_until(budget.take(1))
+
+    assert waits == pytest.approx(sum(units for _, units in touches) / budget.per_second, abs=1e-3)
 
 
 # What the table says
@@ -365,6 +382,21 @@ def test_a_stop_ends_the_waits_that_have_begun() -> None:
     (raised,) = time.run(work, stop)
     assert isinstance(raised, Stopped)
     assert time.now <= 7
+
+
+def test_no_unit_is_lost_when_real_threads_touch() -> None:
+    pacer = Pacer(50_000)
+
+    def work() -> None:
+        for _ in range(200):
+            pacer.before(1)
+            pacer.after(Units(table=1.0, index=0.5), touches=1)
+
+    with ThreadPoolExecutor(8) as pool:
+        for future in [pool.submit(work) for _ in range(8)]:
+            future.result()
+
+    assert pacer.consumed == Units(table=1600.0, index=800.0)
 
 
 @settings(max_examples=15)

@@ -121,6 +121,14 @@ def test_items_of_earlier_tries_are_done_and_are_no_part_of_the_rate() -> None:
     assert (found.share, found.per_second, found.seconds_left) == (0.91, 10, 90)
 
 
+def test_a_try_that_has_begun_before_anybody_looked_is_not_taken_for_faster_than_it_is() -> None:
+    time = SimpleTime()
+    time.now = 50.0
+    estimate = Estimate(1000, began=0.0, clock=time.clock)
+
+    assert estimate.look(500).per_second == 10
+
+
 def test_units_are_counted_as_the_pace_counts_them() -> None:
     time, pace = SimpleTime(), Pace()
     estimate = Estimate(None, pace=pace, clock=time.clock)
