@@ -8,13 +8,26 @@ from pathlib import Path
 import pytest
 
 from searchops.core.functions.redrive import Fate
-from searchops.inventory.models import Defaults, DomainEntry, FunctionEntry, IndexEntry, Model, PackageEntry, Waits
+from searchops.inventory.models import (
+    Consumer,
+    DateIndex,
+    Defaults,
+    DomainEntry,
+    FunctionEntry,
+    IndexEntry,
+    Model,
+    PackageEntry,
+    Replay,
+    TableEntry,
+    Waits,
+)
 from searchops.task_groups.dictionary import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 JOB = (ROOT / "docs" / "dictionary_sync.md").read_text(encoding="utf-8")
 FUNCTIONS = (ROOT / "docs" / "functions.md").read_text(encoding="utf-8")
+REPLAYED_TABLES = (ROOT / "docs" / "stream_replay_tables.md").read_text(encoding="utf-8")
 
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
@@ -81,6 +94,11 @@ def test_every_field_of_a_function_and_every_fate_of_a_failed_event_is_explained
 
     assert set(FunctionEntry.model_fields) - explained == set()
     assert all(re.search(rf"^\| {fate.value} \|", FUNCTIONS, re.MULTILINE) for fate in Fate)
+
+
+@pytest.mark.parametrize("model", [TableEntry, DateIndex, Consumer, Replay], ids=lambda model: model.__name__)
+def test_every_field_of_a_table_is_explained(model: type[Model]) -> None:
+    assert set(model.model_fields) - {*re.findall(r"`([a-z_]+)`", REPLAYED_TABLES)} == set()
 
 
 def test_every_dag_is_in_the_readme() -> None:

@@ -10,7 +10,7 @@ from searchops.core.bulk.dynamodb_json import attributes
 from searchops.core.bulk.ids import Unfit, document_id, id_values, version_of
 from searchops.core.bulk.node import ask, path
 from searchops.core.bulk.scheme import VersionScheme
-from searchops.core.errors import DataError
+from searchops.core.errors import DataError, TransientError
 from searchops.core.replay import filters
 from searchops.core.replay.consumers import Mapped, function_of
 from searchops.core.replay.cost import touched
@@ -47,7 +47,7 @@ def compare(settings: Settings, node: Any, items: Sequence[Item]) -> Documents |
         return None
     wanted: list[tuple[str, int]] = []
     for item in items:
-        values = attributes(item, recipe.needed)
+        values = attributes(encoded(item), recipe.needed)  # an id has binary keys as base64 text, as in a record
         try:
             version = version_of(values.get(recipe.attribute), recipe.attribute) if by_version else 1
             wanted.append((document_id(id_values(values, recipe.id.attributes)), version))
@@ -67,8 +67,10 @@ def compare(settings: Settings, node: Any, items: Sequence[Item]) -> Documents |
 def _versions(node: Any, index: str, ids: Sequence[str]) -> dict[str, int]:
     if not ids:
         return {}
-    answer = ask(node, "POST", path(index, "_mget"), params={"_source": "false"}, body={"ids": list(ids)})
-    return {row["_id"]: row["_version"] for row in answer["docs"] if row.get("found")}
+    rows = ask(node, "POST", path(index, "_mget"), params={"_source": "false"}, body={"ids": list(ids)})["docs"]
+    if failed := next((row["error"] for row in rows if "error" in row), None):
+        raise TransientError(f"index {index}: a document could not be read", reason=str(failed.get("reason")))
+    return {row["_id"]: row["_version"] for row in rows if row.get("found")}
 
 
 def not_rewritten(settings: Settings, documents: Documents | None, factor: float) -> int | None:

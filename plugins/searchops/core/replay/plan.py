@@ -20,7 +20,6 @@ from searchops.core.replay.cost import (
     touched,
 )
 from searchops.core.replay.findings import Finding
-from searchops.core.replay.fitness import of_markers
 from searchops.core.replay.model import Key
 from searchops.core.replay.outlook import Documents, compare, not_rewritten, sentences
 from searchops.core.replay.pace import Budget
@@ -143,7 +142,7 @@ def plan(
         documents=documents.scaled(factor) if documents else None,
         not_rewritten=not_rewritten(settings, documents, factor),
         consumers=tuple(sentences(settings, facts, looked.mapped, ends.touchable, factor, documents)),
-        findings=(*looked.findings, *of_markers(settings, [item for item in items if settings.marker in item])),
+        findings=looked.findings,
     )
 
 

@@ -34,7 +34,9 @@ def lines(plan: Plan) -> Iterator[str]:
         for finding in plan.findings:
             if finding.level is level:
                 yield f"{level:<16} {finding}"
-    if not plan.items:
+    if not plan.items and not plan.exact:
+        yield "estimated        from some pages of the table: the filter left none of their items"
+    elif not plan.items:
         yield "nothing to do    the selection is empty: the replay succeeds and touches nothing"
     elif plan.sampled < plan.items:
         yield f"estimated        from {plan.sampled:,} items that were read whole; all numbers but that of the items"

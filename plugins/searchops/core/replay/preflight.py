@@ -8,6 +8,7 @@ from datetime import date, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
+from searchops.core.bulk.scheme import VersionScheme
 from searchops.core.bulk.target import Target, read_target
 from searchops.core.errors import DataError, code_of
 from searchops.core.replay.consumers import Mapped, of_consumers, read_mappings
@@ -171,31 +172,40 @@ def _look_at_index(settings: Settings, client: Any) -> list[Finding]:
         what = f"index {settings.index}: expected to see its mapping"
         return [warning(what, "no connection to the domain", f"see yourself that it takes the field {settings.marker}")]
     try:
-        return of_index(settings.marker, read_target(client, settings.index))
+        return of_index(settings, read_target(client, settings.index))
     except DataError as refused:
         return [error(f"index {settings.index}: expected one that documents can be written to", str(refused), "mend that first")]
 
 
-def of_index(marker: str, target: Target) -> list[Finding]:
+def of_index(settings: Settings, target: Target) -> list[Finding]:
     """Whether documents with the marker are taken."""
-    mapping = target.mapping
+    mapping, marker = target.mapping, settings.marker
     dynamic = str(mapping.get("dynamic", "true")).lower()
     field = (mapping.get("properties") or {}).get(marker)
     what = f"index {target.name}: expected a mapping that takes the field {marker}"
-    remedy = (
-        f'PUT {target.concrete}/_mapping {{"properties": {{"{marker}": {{"type": "keyword"}}}}}}; without it every document of the '
-        "replay is rejected"
-    )
     if field is not None:
         type_ = field.get("type", "object")
         if type_ in _TAKES_DIGITS or field.get("enabled") is False:
             return []
         return [error(what, f"that it is mapped as {type_}", "name another marker, or build the index anew")]
     if dynamic == "strict" or (dynamic == "strict_allow_templates" and not _has_template(mapping, marker)):
-        return [error(what, f"dynamic: {dynamic} without that field", remedy)]
+        return [_strict(settings, what, dynamic, target.concrete)]
     if dynamic == "true":
         return [note(what, "dynamic: true", "the first document adds it as text with a keyword; a keyword alone is smaller")]
     return []
+
+
+def _strict(settings: Settings, what: str, dynamic: str, concrete: str) -> Finding:
+    """The function of this project leaves the marker out then; a pipeline writes what it gets."""
+    by_pipeline = settings.scheme is VersionScheme.INGESTION or any(consumer.pipeline for consumer in settings.consumers)
+    add = f'add it (PUT {concrete}/_mapping {{"properties": {{"{settings.marker}": {{"type": "keyword"}}}}}})'
+    if by_pipeline:
+        return error(what, f"dynamic: {dynamic} without it", f"every document of the replay would be rejected: {add}")
+    remedy = (
+        "stream_indexer leaves it out, and nothing in a document tells then that the replay wrote it; from any other function every "
+        f"document of the replay is rejected: {add}"
+    )
+    return warning(what, f"dynamic: {dynamic} without it", remedy)
 
 
 def _has_template(mapping: Mapping[str, Any], field: str) -> bool:
