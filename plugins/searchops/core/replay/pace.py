@@ -127,13 +127,11 @@ class Budget:
         weight = max(touches / self._seen, 1 - (1 - WEIGHT) ** touches)
         self.average = max(FIRST_UNITS, self.average + weight * (units / touches - self.average))
 
-    def lower(self) -> bool:
-        """Take it down, once for all the touches that were under way together; tell whether that was now."""
-        if self._now - self._lowered_at < LOWER_EVERY_SECONDS:
-            return False
-        self._lowered_at = self._now
-        self.share = max(LEAST, self.share * LOWERED)
-        return True
+    def lower(self) -> None:
+        """Take it down, once for all the touches that were under way together."""
+        if not self.lowered_within(LOWER_EVERY_SECONDS):
+            self._lowered_at = self._now
+            self.share = max(LEAST, self.share * LOWERED)
 
     def lowered_within(self, seconds: float) -> bool:
         return self._now - self._lowered_at < seconds
@@ -188,7 +186,7 @@ class Pacer:
         self._writing = False
         self._bound = 0.0
         self._throttled = ""
-        self._told_at = -math.inf
+        self._told_at: dict[str, float] = {}
         self.throttles: Counter[str] = Counter()
         """Touches that were refused, by what refused them."""
 
@@ -301,18 +299,15 @@ class Pacer:
             self._look_at = now + self._look_seconds
 
     def _slow_down(self, throttled: str) -> None:
+        """Take the pace down, and tell of each reason once a minute."""
         self.throttles[throttled] += 1
-        lowered = self._budget.lower()
-        changed, self._throttled = throttled != self._throttled, throttled
+        self._throttled = throttled
+        self._budget.lower()
         now = self._clock()
-        if changed or (lowered and now - self._told_at >= TELL_SECONDS):
-            self._told_at = now
-            log.warning(
-                "Throttled by %s: slowed to %.1f of %g units a second",
-                _words(throttled),
-                self._budget.per_second,
-                self._budget.limit,
-            )
+        if now - self._told_at.get(throttled, -math.inf) >= TELL_SECONDS:
+            self._told_at[throttled] = now
+            granted, limit = self._budget.per_second, self._budget.limit
+            log.warning("Throttled by %s: slowed to %.1f of %g units a second", _words(throttled), granted, limit)
 
 
 def _words(throttled: str) -> str:
