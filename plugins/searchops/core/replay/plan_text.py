@@ -30,16 +30,22 @@ def lines(plan: Plan) -> Iterator[str]:
         yield f"not rewritten    {plan.not_rewritten:,} documents, which have the version of their item already"
     for sentence in plan.consumers:
         yield f"consumers        {sentence}"
+    yield from _findings(plan)
+    yield from _basis(plan)
+
+
+def _findings(plan: Plan) -> Iterator[str]:
     for level in Level:
-        for finding in plan.findings:
-            if finding.level is level:
-                yield f"{level:<16} {finding}"
-    if not plan.items and not plan.exact:
-        yield "estimated        from some pages of the table: the filter left none of their items"
-    elif not plan.items:
-        yield "nothing to do    the selection is empty: the replay succeeds and touches nothing"
-    elif plan.sampled < plan.items:
+        yield from (f"{level:<16} {finding}" for finding in plan.findings if finding.level is level)
+
+
+def _basis(plan: Plan) -> Iterator[str]:
+    if plan.sampled < plan.items:
         yield f"estimated        from {plan.sampled:,} items that were read whole; all numbers but that of the items"
+    elif not plan.items and plan.exact:
+        yield "nothing to do    the selection is empty: the replay succeeds and touches nothing"
+    elif not plan.items:
+        yield "estimated        from some pages of the table: the filter left none of their items"
 
 
 def _size(size: float) -> str:
