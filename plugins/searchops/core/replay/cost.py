@@ -131,7 +131,8 @@ class Cost:
     source: str
 
     def __str__(self) -> str:
-        return f"{self.usd:,.2f} USD in {self.region} ({self.source})"
+        amount = f"{self.usd:,.2f}" if self.usd >= 1 else f"{self.usd:.4f}"
+        return f"{amount} USD in {self.region} ({self.source})"
 
 
 def cost_of(facts: TableFacts, read_units: float, write_units: float, price: Price) -> Cost:

@@ -20,19 +20,23 @@ from searchops.core.replay.cost import (
     touched,
 )
 from searchops.core.replay.findings import Finding
-from searchops.core.replay.model import Key
+from searchops.core.replay.model import Key, Outcome
 from searchops.core.replay.outlook import Documents, compare, not_rewritten, sentences
 from searchops.core.replay.pace import Budget
 from searchops.core.replay.plan_text import lines
 from searchops.core.replay.preflight import Clients, Preflight
-from searchops.core.replay.records import replay_id
+from searchops.core.replay.records import REPLAY_ID_DIGITS
 from searchops.core.replay.select import Page, check, pages, parts
 from searchops.core.replay.selection import All, Selection, encoded, to_json
 from searchops.core.replay.settings import Settings
 from searchops.core.replay.table import Item, TableFacts, ask
+from searchops.core.replay.touch import judge
 
 FEWEST_SAMPLED = 50
 """Items that are read whole to tell sizes, units, filters and documents; up to twice as many, evenly out of the selection."""
+_NEWEST = "9" * REPLAY_ID_DIGITS
+"""The id of a replay that is to come is above every other."""
+_LEFT_ALONE = {Outcome.EXPIRED: "expired", Outcome.MARKER_MISUSED: "foreign_marker"}
 GLANCES = 8
 """Segments of a whole table whose first page is read, in place of the table."""
 
@@ -250,16 +254,10 @@ class _Ends:
 
 
 def _end(settings: Settings, facts: TableFacts, item: Item, now: float) -> str:
-    if _is_expired(facts, item, now):
-        return "expired"
-    if settings.marker in item and replay_id(item, settings.marker) is None:
-        return "foreign_marker"
+    found = judge(item, marker=settings.marker, ours=_NEWEST, ttl_attribute=facts.ttl_attribute, now=int(now))
+    if found in _LEFT_ALONE:
+        return _LEFT_ALONE[found]
     return "too_large" if item_bytes(touched(item, settings.marker)) > MAX_ITEM_BYTES else "touchable"
-
-
-def _is_expired(facts: TableFacts, item: Item, now: float) -> bool:
-    at = item.get(facts.ttl_attribute, {}).get("N") if facts.ttl_attribute else None
-    return at is not None and float(at) <= now
 
 
 def _without_date(settings: Settings, facts: TableFacts) -> int | None:

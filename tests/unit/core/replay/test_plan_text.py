@@ -48,7 +48,7 @@ def test_a_plan_says_what_would_be_done_what_it_takes_and_what_is_in_the_way() -
         "read units       14.5",
         "write units      3,600 of the table, 0 of its indexes",
         "duration         1 h 2 min 5 s at 200 write units a second, if the consumers keep up",
-        "cost             0.00 USD in eu-west-1 (a list of today)",
+        "cost             0.0045 USD in eu-west-1 (a list of today)",
         "not rewritten    900 documents, which have the version of their item already",
         "consumers        function indexer gets 1,187 records, up to 100 at once",
         "error            expected a stream, found none: turn it on",
