@@ -133,7 +133,7 @@ class Replayed:
         client: Any = None,
         home: Any = None,
         bucket: Bucket | None = None,
-        ahead: float = 0,
+        ahead: float | Callable[[], float] = 0,
         pace: Pacer | None = None,
         **toucher: Any,
     ) -> Job:
@@ -142,8 +142,9 @@ class Replayed:
         :param ahead: seconds that the clock of the claims is ahead, to be past the lease of a dead task
         """
         home = home or self.dynamodb
+        seconds = ahead if callable(ahead) else lambda: ahead
         guard = Guard(
-            home, table=self.claims, namespace=NAMESPACE, lease=timedelta(seconds=60), clock=lambda: time.time() + ahead
+            home, table=self.claims, namespace=NAMESPACE, lease=timedelta(seconds=60), clock=lambda: time.time() + seconds()
         )
         kept = bucket or self.bucket
         return Job(

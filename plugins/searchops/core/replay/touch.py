@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from searchops.core.errors import DataError, SearchOpsError, code_of
+from searchops.core.replay import records
 from searchops.core.replay.calls import classified, message_of
 from searchops.core.replay.effects import Keys
 from searchops.core.replay.model import AttributeValue, Key, Outcome, Touched, Units
-from searchops.core.replay.records import REPLAY_ID_DIGITS
+from searchops.core.replay.records import REPLAY_ID, REPLAY_ID_DIGITS
 from searchops.core.replay.selection import encoded
 
 Item = Mapping[str, AttributeValue]
@@ -31,7 +31,6 @@ FIVE_YEARS_SECONDS = 5 * 365 * 24 * 3600
 
 LEAST_ID = "0" * REPLAY_ID_DIGITS
 """A text of the application that is below it only looks like an earlier replay's id; it must not be written over."""
-_ID = re.compile(rf"([0-9]{{{REPLAY_ID_DIGITS}}})(?:\.[0-9]{{2}})?", re.ASCII)
 _REFUSED = "ConditionalCheckFailedException"
 _NO_ROOM = ("ItemCollectionSizeLimitExceededException", "maximum allowed size")
 _NO_NUMBER = ("incorrect data type", "Number overflow")
@@ -54,11 +53,12 @@ def judge(item: Item | None, *, marker: str, ours: str, ttl_attribute: str | Non
     if not item:
         return Outcome.DELETED
     if marker in item:
-        found = _ID.fullmatch(str(item[marker].get("S", "")))
+        found = records.replay_id(item, marker)
         if found is None:
             return Outcome.MARKER_MISUSED
-        if found[0] >= ours:
-            return Outcome.OURS_BEFORE if found[1] == ours[:REPLAY_ID_DIGITS] else Outcome.COVERED
+        if found >= ours:
+            same = found[:REPLAY_ID_DIGITS] == ours[:REPLAY_ID_DIGITS]
+            return Outcome.OURS_BEFORE if same else Outcome.COVERED
     return Outcome.EXPIRED if ttl_attribute and expired(item.get(ttl_attribute), now) else None
 
 
@@ -96,7 +96,7 @@ class Touch:
     ) -> None:
         if adds_version and not version_attribute:
             raise DataError(f"the table {facts.name!r}: expected the version attribute that a touch adds 1 to, found none")
-        if not _ID.fullmatch(replay_id):
+        if not REPLAY_ID.fullmatch(replay_id):
             raise ValueError(f"a replay's id: expected 20 digits, found {replay_id!r}")
         self.marker = marker
         self.replay_id = replay_id
