@@ -16,6 +16,7 @@ from botocore.config import Config
 
 from local.cloud import Cloud
 from local.demo.application import Application, last_writes, writes
+from local.demo.application import name_of as name_in_log
 from local.simulators.dynamodb_faults.control import DynamoDBProxy
 from local.simulators.dynamodb_faults.faults import Fault, Kind
 from searchops.core.errors import DataError, SearchOpsError, TransientError
