@@ -10,7 +10,7 @@ from botocore.config import Config
 
 from local.simulators.dynamodb_faults.control import DynamoDBProxy
 from local.simulators.dynamodb_faults.faults import Fault, Kind
-from searchops.core.errors import TransientError
+from searchops.core.errors import DataError, TransientError
 from searchops.core.idempotency.errors import TableMissing
 from searchops.core.replay.checkpoint import TableCheckpoints
 from searchops.core.replay.identity import Replays, State
@@ -139,3 +139,11 @@ def test_a_checkpoint_in_the_table_of_claims_is_read_as_it_was_written(dynamodb:
     store.save("a", '{"page": "語"}'.encode())
     assert store.load("a") == '{"page": "語"}'.encode()
     assert TableCheckpoints(dynamodb, claims, f"{table}-2").load("a") is None
+
+
+def test_a_selection_that_is_too_long_to_be_kept_is_refused(replays: Replays, table: str):
+    keys = ByKey(tuple(PartitionKey({"S": f"{number}{'x' * 1000}"}) for number in range(400)))
+
+    with pytest.raises(DataError, match="put the keys into a list in S3"):
+        replays.open(table, keys, 17)
+    assert replays.unfinished(table) == []

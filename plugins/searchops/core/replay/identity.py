@@ -15,7 +15,7 @@ the table under which the replay was begun. Whoever goes on with it has a claim 
 from __future__ import annotations
 
 import json
-import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -31,8 +31,10 @@ from searchops.core.replay.touch import replay_id_of
 
 KEEP = timedelta(days=90)
 """How long a replay that has ended is remembered."""
+MAX_SELECTION_BYTES = 300_000
+"""Of a selection, which is kept with its replay: an item has at most 400 KB."""
 
-log = logging.getLogger(__name__)
+_NAME = re.compile(r"#(\w+)")
 
 
 class State(StrEnum):
@@ -78,16 +80,22 @@ class Replays:
         """Go on with the replay of a selection that is open, or begin one. To be called under the claim of the table.
 
         :param fence: of that claim
+        :raises DataError: the selection is too long to be kept
         :raises TransientError: a later replay has been begun and ended meanwhile, so the claim is not ours any more
         """
-        of, ours, now = digest(selection), replay_id_of(fence), self._now()
+        of, ours, now, written = digest(selection), replay_id_of(fence), self._now(), json.dumps(to_json(selection))
+        if len(written) > MAX_SELECTION_BYTES:
+            raise DataError(
+                f"the table {table!r}: expected a selection of at most {MAX_SELECTION_BYTES:,} bytes, found {len(written):,}: put the keys "
+                "into a list in S3"
+            )
         # First: a digest that is noted and has no open replay is passed over, one that is not noted would be overlooked.
         self._note(table, of, "ADD")
         found = self._update(
             _item_id(table, of),
             "SET #replay_id = :id, #state = :open, #selection = :selection, #created_at = :now REMOVE #counts, #ended_at, #expires_at",
             "attribute_not_exists(#state) OR (#state <> :open AND #replay_id < :id)",
-            {":id": ours, ":open": State.OPEN, ":selection": json.dumps(to_json(selection)), ":now": now.isoformat()},
+            {":id": ours, ":open": State.OPEN, ":selection": written, ":now": now.isoformat()},
         )
         if found is None:
             return Replay(table, of, ours, selection, State.OPEN, now)
@@ -168,9 +176,7 @@ class Replays:
 
     def _update(self, id_: str, change: str, condition: str, values: Mapping[str, str | int]) -> Mapping[str, Any] | None:
         """None when the condition held; else the item that is there, empty without one."""
-        names = {
-            word[1:].rstrip(",") for word in f"{change} {condition}".replace("(", " ").replace(")", " ").split() if word[0] == "#"
-        }
+        names = set(_NAME.findall(f"{change} {condition}"))
         try:
             self._client.update_item(
                 TableName=self._claims_table,
