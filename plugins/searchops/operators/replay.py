@@ -215,8 +215,8 @@ class _Watched:
         from searchops.core.replay.progress import Estimate, Meter
 
         part = self._task.part
-        estimate = Estimate(part["expected"], done=earlier, approximate=not part["exact"], pace=self._pace)
-        return Meter(self._tell, estimate, done=earlier, every_seconds=PROGRESS_SECONDS)
+        given: dict[str, Any] = {"done": earlier, "approximate": not part["exact"], "pace": self._pace, "began": self._began}
+        return Meter(self._tell, Estimate(part["expected"], **given), done=earlier, every_seconds=PROGRESS_SECONDS)
 
     def _tell(self, progress: Progress) -> None:
         name = self._task.part["name"]
