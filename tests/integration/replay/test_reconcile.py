@@ -17,6 +17,7 @@ from opensearchpy import OpenSearch
 from local.cloud import Cloud
 from searchops.core.bulk import BulkIndexer, Deletes, Scheme, VersionScheme, delete, index
 from searchops.core.bulk.bucket import Bucket
+from searchops.core.bulk.dynamodb_json import to_plain
 from searchops.core.bulk.ids import document_id as id_of
 from searchops.core.bulk.lanes import HandOverLanes
 from searchops.core.bulk.model import HandedOver, Rejected
@@ -30,6 +31,7 @@ from searchops.core.replay.arrivals import Arrivals, Look
 from searchops.core.replay.calls import CLIENT
 from searchops.core.replay.model import Key, Outcome, Touched, Units
 from searchops.core.replay.reconcile import NotInIndex, OnTheWay, Reconciler, Subject, reconcile
+from searchops.core.replay.selection import encoded
 from searchops.core.replay.table import TableFacts, read_table
 from searchops.core.replay.touch import Touch, replay_id_of
 from searchops.core.replay.touched import TouchedPages
@@ -142,7 +144,7 @@ class Place:
                 operations.append(delete(document_id(number), version=version, sequence=sequence))
             else:
                 version = int(item["revision"]["N"]) if self.scheme is ATTRIBUTE else None
-                source = orjson.dumps({name: next(iter(value.values())) for name, value in item.items()})
+                source = orjson.dumps(to_plain(encoded(item)))
                 operations.append(index(document_id(number), source, version=version, sequence=sequence))
         with BulkIndexer(self.node, self.name, self.scheme) as indexer:
             assert not indexer.write(operations).rejected
@@ -435,21 +437,24 @@ def test_an_item_that_is_deleted_before_it_is_touched_again_is_deleted(place: Pl
     assert reconcile(place.reconciler(again=again), cadence=QUICK) == Arrivals(arrived=1, deleted=1, again=2)
 
 
-def test_by_sequence_the_marker_shows_it_and_an_item_put_anew_is_touched_once_more(make_place: MakePlace) -> None:
+def test_by_sequence_the_marker_shows_it_and_of_an_item_put_anew_its_content(make_place: MakePlace) -> None:
     place = make_place(SEQUENCE)
-    place.put(range(5))
-    place.consume(range(5))
-    place.touch(range(5))
-    place.put([4])  # erases the marker
-    place.consume([0, 1, 4])
-    assert place.look() == Arrivals(arrived=2, missing=3)
+    place.put(range(7))
+    place.consume(range(7))
+    place.touch(range(7))
+    place.put([4, 5, 6], price={"N": "1.10"}, image={"B": b"\x00\xff"})  # erases the marker
+    place.consume([0, 1, 4, 5])
+    place.put([5], price={"N": "1.20"})
+    place.remove([6])
+    assert place.look() == Arrivals(arrived=3, late=1, missing=3)
 
     def again(keys: list[Key], id: str) -> list[Touched]:
         touched = place.toucher().again(keys, id)
-        place.consume(range(5))
+        place.consume([2, 3, 5])
         return touched
 
-    assert reconcile(place.reconciler(again=again), cadence=QUICK) == Arrivals(arrived=5, again=3)
+    place.consume([6])
+    assert reconcile(place.reconciler(again=again), cadence=QUICK) == Arrivals(arrived=6, deleted=1, again=3)
 
 
 def test_documents_that_never_change_have_to_be_there(make_place: MakePlace) -> None:

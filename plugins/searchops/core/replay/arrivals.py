@@ -10,7 +10,7 @@ attribute      its version: at least that of the item after the touch. Where it 
 once           being there
 sequence,      the marker: this replay's or a later one. UpdateItem does not tell the sequence number of the record that it makes, so a
 ingestion,     stored one can not be compared with it; but a document that bears the marker was written from that record or from a later
-none           one. An item that the application has put anew since bears none, and is touched once more: that record does
+none           one. An item that the application has put anew since bears none: its document has to be equal to it, or it is missing
 ============== =====================================================================================================================
 
 An item that is missing is touched again under a *follow-up id*, because a second touch under the id that it bears would change nothing and
@@ -22,16 +22,21 @@ shown not to have arrived although its consumer had read beyond it.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import Enum, StrEnum
 from typing import Any, Self
 
+import orjson
+
+from searchops.core.bulk.dynamodb_json import to_plain
 from searchops.core.bulk.scheme import FIELD, Deletes, Scheme, VersionScheme
 from searchops.core.errors import DataError
 from searchops.core.replay.model import AttributeValue
 from searchops.core.replay.records import REPLAY_ID
+from searchops.core.replay.selection import encoded
 from searchops.core.replay.touch import expired
 from searchops.core.replay.touched import MAX_ROUND, Written
 
@@ -164,6 +169,19 @@ class Proof:
             case _:
                 return Arrival.ARRIVED if marked else None
 
+    @property
+    def compares(self) -> bool:
+        """Items and documents have to be compared where the marker is not in the document."""
+        return self.scheme.version in BY_MARKER
+
+    def is_equal(self, item: Mapping[str, AttributeValue], held: Mapping[str, Any]) -> bool:
+        """The document is what the item is now. Where a pipeline changes documents, it is not."""
+        if not (self.compares and held.get("found")):
+            return False
+        source = {name: value for name, value in (held.get("_source") or {}).items() if name != FIELD}
+        # By the numbers of JSON: 1.10 is 1.1.
+        return bool(source == json.loads(orjson.dumps(to_plain(encoded(item)))))
+
     def _by_version(self, sent: int, held: int, marked: bool) -> Arrival | None:
         if held < sent:
             return None
@@ -191,6 +209,7 @@ def end_of_unproved(
     deletes: Deletes,
     ttl_attribute: str | None,
     now: int,
+    equal: bool,
     handed_over: bool,
     rejected: bool,
 ) -> Arrival:
@@ -198,11 +217,14 @@ def end_of_unproved(
 
     :param item: as the table has it now, None where it has none
     :param now: epoch seconds
+    :param equal: `Proof.is_equal`
     """
     if item is None:
         return Arrival.LATE if is_alive(held) and deletes is not Deletes.NEVER else Arrival.DELETED
     if ttl_attribute and expired(item.get(ttl_attribute), now):
         return Arrival.EXPIRED
+    if equal:
+        return Arrival.ARRIVED
     if handed_over:
         return Arrival.HANDED_OVER
     return Arrival.REJECTED if rejected else Arrival.MISSING

@@ -64,6 +64,8 @@ _DOCUMENTS = 1_000
 """Of one ``_mget``."""
 _ITEMS = 100
 """Of one BatchGetItem: DynamoDB's own limit."""
+_WHOLE_ITEMS = 25
+"""The same where they are read whole, and their documents too: each has up to 400 KB."""
 _THREADS = 4
 _PAGES = 16
 _CADENCE = Cadence()
@@ -225,45 +227,43 @@ class Reconciler:
     def _ends(self, moment: _Moment, entries: Sequence[Written]) -> tuple[list[Arrival], list[Missing]]:
         readable = [entry for entry in entries if not moment.patient or entry.at + moment.lag_seconds <= moment.now]
         ends = [Arrival.LATE] * (len(entries) - len(readable))
-        unproved: list[_Unproved] = []
+        unproved: list[Written] = []
         for entry, found in zip(readable, self._documents.of(readable), strict=True):
             if end := self._subject.proof.of(entry, found.held):
                 ends.append(end)
             elif moment.now < entry.at + moment.lag_seconds + self._grace_seconds:
                 ends.append(Arrival.LATE)
             else:
-                unproved.append(_Unproved(entry, found))
-        return self._judge(moment, ends, unproved)
+                unproved.append(entry)
+        missing: list[Missing] = []
+        for some in _chunks(iter(unproved), _WHOLE_ITEMS if self._subject.proof.compares else _ITEMS):
+            for entry, found, end in self._judged(moment, some):
+                ends.append(end)
+                if end is Arrival.MISSING:
+                    missing.append(Missing(entry.key, entry.version, found.id, found.held.get("_version"), entry.round))
+        return ends, missing
 
-    def _judge(self, moment: _Moment, ends: list[Arrival], unproved: Sequence[_Unproved]) -> tuple[list[Arrival], list[Missing]]:
+    def _judged(self, moment: _Moment, unproved: Sequence[Written]) -> Iterator[tuple[Written, _Document, Arrival]]:
         """Find out of what the index does not show where it is.
 
         In this order, because documents move on meanwhile: first where the consumer may have put them, then the table, then the index
         again.
         """
-        if not unproved:
-            return ends, []
         moment.elsewhere.read()
-        items = self._items.of([each.entry.key for each in unproved])
-        missing = []
-        for each, found in zip(unproved, self._documents.of([each.entry for each in unproved]), strict=True):
-            end = self._subject.proof.of(each.entry, found.held) or self._end(moment, each.entry, found, items)
-            ends.append(end)
-            if end is Arrival.MISSING:
-                key, version, _, round = each.entry
-                missing.append(Missing(key, version, found.id, found.held.get("_version"), round))
-        return ends, missing
+        items = self._items.of([entry.key for entry in unproved])
+        documents = self._documents.of(unproved, whole=self._subject.proof.compares)
+        for entry, found in zip(unproved, documents, strict=True):
+            name = name_of(entry.key)
+            yield entry, found, self._subject.proof.of(entry, found.held) or self._end(moment, name, found, items.get(name))
 
-    def _end(
-        self, moment: _Moment, entry: Written, found: _Document, items: Mapping[str, Mapping[str, AttributeValue]]
-    ) -> Arrival:
-        name = name_of(entry.key)
+    def _end(self, moment: _Moment, name: str, found: _Document, item: Mapping[str, AttributeValue] | None) -> Arrival:
         return end_of_unproved(
             found.held,
-            items.get(name),
+            item,
             deletes=self._subject.scheme.deletes,
             ttl_attribute=self._subject.ttl_attribute,
             now=int(moment.now),
+            equal=item is not None and self._subject.proof.is_equal(item, found.held),
             handed_over=found.id in moment.elsewhere.handed_over,
             rejected=found.id in moment.elsewhere.rejected or name in moment.elsewhere.rejected,
         )
@@ -393,27 +393,23 @@ class _Document:
     held: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Unproved:
-    entry: Written
-    found: _Document
-
-
 class _Documents:
     def __init__(self, client: Any, subject: Subject) -> None:
         self._client, self._subject = client, subject
-        self._parameters = {
-            "_source": subject.proof.fields,
-            "filter_path": "docs._version,docs.found,docs.error.type,docs._source",
-        }
 
-    def of(self, entries: Sequence[Written]) -> list[_Document]:
-        """The documents of some keys, in their order."""
+    def of(self, entries: Sequence[Written], *, whole: bool = False) -> list[_Document]:
+        """The documents of some keys, in their order.
+
+        :param whole: not only what `Proof.of` needs of them
+        """
         if not entries:
             return []
         ids = [self._subject.document_id(entry.key) for entry in entries]
-        where = path(self._subject.index, "_mget")
-        answer = ask(self._client, "POST", where, params=dict(self._parameters), body={"ids": ids})
+        parameters = {
+            "_source": "true" if whole else self._subject.proof.fields,
+            "filter_path": "docs._version,docs.found,docs.error.type,docs._source",
+        }
+        answer = ask(self._client, "POST", path(self._subject.index, "_mget"), params=parameters, body={"ids": ids})
         documents: list[dict[str, Any]] = answer.get("docs") or []
         for document in documents:
             if "error" in document:
@@ -442,10 +438,11 @@ class _Items:
         self._client, self._table = dynamodb, subject.table
         wanted = [subject.table.partition_key, subject.table.sort_key, subject.ttl_attribute]
         names = {f"#k{number}": name for number, name in enumerate(dict.fromkeys(filter(None, wanted)))}
-        self._asked = {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
+        projection = {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
+        self._asked: Mapping[str, Any] = {} if subject.proof.compares else projection
 
     def of(self, keys: Iterable[Key]) -> dict[str, Mapping[str, AttributeValue]]:
-        """The keys and the TTL of those items that are there, by `name_of` their keys."""
+        """Those items that are there, by `name_of` their keys: whole where they are compared, else keys and TTL."""
         unique = list({name_of(key): key for key in keys}.values())
         found: dict[str, Mapping[str, AttributeValue]] = {}
         for some in _chunks(iter(unique), _ITEMS):

@@ -8,6 +8,8 @@
 An object of the first kind is written once and never changed: its name holds a digest of its lines. A page that is done again after a
 crash makes the same object, or another one beside it where the table has changed meanwhile; both are read as one page then. What is
 touched again (`reconcile`) lies beside its page as well, so S3 alone says how far a replay is.
+
+Nothing removes them: a lifecycle rule on ``replays/`` may, after as long as a replay is remembered (`identity.KEEP`).
 """
 
 from __future__ import annotations

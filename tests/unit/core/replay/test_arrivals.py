@@ -136,6 +136,7 @@ NOWHERE: dict[str, Any] = {
     "deletes": Deletes.TOMBSTONE,
     "ttl_attribute": "expires",
     "now": 2_000,
+    "equal": False,
     "handed_over": False,
     "rejected": False,
 }
@@ -158,12 +159,43 @@ NOWHERE: dict[str, Any] = {
         (ABSENT, ITEM, {"rejected": True}, Arrival.REJECTED),
         (ABSENT, ITEM, {"handed_over": True, "rejected": True}, Arrival.HANDED_OVER),
         (ABSENT, None, {"rejected": True}, Arrival.DELETED),
+        (held(4), ITEM, {"equal": True, "handed_over": True, "rejected": True}, Arrival.ARRIVED),
+        (held(4), {**ITEM, "expires": {"N": "1999"}}, {"equal": True}, Arrival.EXPIRED),
     ],
 )
 def test_what_the_index_does_not_show_is_told_by_the_table_and_the_consumers_places(
     document: dict[str, Any], item: Any, elsewhere: dict[str, Any], end: Arrival
 ) -> None:
     assert end_of_unproved(document, item, **{**NOWHERE, **elsewhere}) is end
+
+
+WHOLE = {
+    "pk": {"S": "本"},
+    "price": {"N": "1.10"},
+    "many": {"N": str(10**30)},
+    "image": {"B": b"\x00\xff"},
+    "tags": {"L": [{"S": "a"}, {"NULL": True}, {"M": {"on": {"BOOL": True}}}]},
+}
+SOURCE = {"pk": "本", "price": 1.1, "many": 10**30, "image": "AP8=", "tags": ["a", None, {"on": True}]}
+
+
+@pytest.mark.parametrize("version", sorted(BY_MARKER, key=lambda scheme: scheme.value))
+def test_an_item_that_was_put_anew_is_in_the_index_when_its_document_is_equal(version: VersionScheme) -> None:
+    by_marker = proof(version)
+
+    assert by_marker.compares
+    assert by_marker.is_equal(WHOLE, held(**SOURCE))
+    assert by_marker.is_equal(WHOLE, held(**SOURCE, searchops={"sequence": "1"}))
+    assert not by_marker.is_equal(WHOLE, ABSENT)
+    assert not by_marker.is_equal(WHOLE, held(**TOMBSTONE))
+    assert not by_marker.is_equal(WHOLE, held(**{**SOURCE, "price": 1.2}))
+    assert not by_marker.is_equal(WHOLE, held(**SOURCE, added_by="a pipeline"))
+    assert not by_marker.is_equal({**WHOLE, "searchops_replay": {"S": OURS}}, held(**SOURCE))
+
+
+def test_where_versions_decide_contents_are_not_compared() -> None:
+    assert not proof().compares
+    assert not proof().is_equal(WHOLE, held(**SOURCE))
 
 
 def test_a_document_is_alive_unless_it_is_a_tombstone() -> None:
