@@ -22,12 +22,12 @@ from local.simulators.dynamodb_faults.faults import Fault, Kind
 from searchops.core.errors import DataError, SearchOpsError, TransientError
 from searchops.core.idempotency.errors import ClaimLost, InProgress
 from searchops.core.replay import select, toucher
+from searchops.core.replay.calls import NotAllowed
 from searchops.core.replay.identity import State
 from searchops.core.replay.model import Counts, Key
 from searchops.core.replay.pace import Pacer
 from searchops.core.replay.run import PageDone
 from searchops.core.replay.selection import All, ByDate, ByKey, PartitionKey, Selection
-from searchops.core.replay.table import NotAllowed
 from searchops.core.replay.touch import replay_id_of
 from searchops.core.replay.touched import name_of
 from tests.integration.replay.mortal import Killed, Mortality

@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from searchops.core.errors import DataError, SearchOpsError, TransientError, code_of
-from searchops.core.replay import table as tables
+from searchops.core.errors import DataError, SearchOpsError, TransientError, classify_client_error, code_of
 
 THREADS = 16
 """Touches under way at once. Each takes some 5 ms on AWS, so that more of them only wait for Python, which does about a thousand a second."""
@@ -31,15 +30,30 @@ TRIES = 10
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 
 _THROTTLED = ("ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "ThrottlingError")
+_NOT_ALLOWED = ("AccessDenied", "AccessDeniedException")
 # Another write of the same item, in a transaction or in another Region, was under way.
 _CONFLICTS = ("TransactionConflictException", "ReplicatedWriteConflictException")
+
+
+class TableMissing(DataError):
+    """There is no such table in this account and Region."""
+
+
+class NotAllowed(DataError):
+    """The role or user in use may not make a call; ``action`` is what IAM calls it."""
+
+    def __init__(self, action: str, on: str, reason: str) -> None:
+        super().__init__(
+            f"{on}: the role or user in use is not allowed to call {action}: add it to its permissions", reason=reason
+        )
+        self.action = action
 
 
 class Throttled(TransientError):
     """DynamoDB refused for want of capacity; ``scope`` is what was short of it: ``table``, ``index`` or ``partition``."""
 
     def __init__(self, table: str, operation: str, throttle: Throttle, reason: str) -> None:
-        super().__init__(f"the table {table!r}: {operation} is throttled{throttle.words}", reason=reason)
+        super().__init__(f"table {table}: {operation} is throttled{throttle.words}", reason=reason)
         self.scope = throttle.scope
 
 
@@ -89,16 +103,24 @@ def classified(error: Exception, table: str, operation: str) -> SearchOpsError:
     from botocore.parsers import ResponseParserError
 
     if isinstance(error, ChecksumError | ResponseParserError):
-        return TransientError(f"the table {table!r}: the answer to {operation} came damaged", reason=str(error))
+        return TransientError(f"table {table}: the answer to {operation} came damaged", reason=str(error))
     code = code_of(error)
     reason = f"{code}: {message_of(error)}"
     if throttle := throttle_of(error):
         return Throttled(table, operation, throttle, reason)
+    if code in _NOT_ALLOWED:
+        return NotAllowed(f"dynamodb:{operation}", f"table {table}", reason)
+    if code == "ResourceNotFoundException":
+        return TableMissing(
+            f"table {table}: expected it in this account and Region, found none (or not the index that was asked for): correct table, "
+            "region or aws_conn_id of its entry",
+            reason=reason,
+        )
     if code in _CONFLICTS:
-        return TransientError(f"the table {table!r}: {operation} met another write of the same item", reason=reason)
+        return TransientError(f"table {table}: {operation} met another write of the same item", reason=reason)
     if code == "ValidationException":
-        return DataError(f"the table {table!r} does not take the request {operation}: {message_of(error)}", reason=reason)
-    return tables.classified(error, table, operation)
+        return DataError(f"table {table} does not take the request {operation}: {message_of(error)}", reason=reason)
+    return classify_client_error(error)
 
 
 def message_of(error: BaseException) -> str:

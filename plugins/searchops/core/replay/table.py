@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from searchops.core.errors import DataError, code_of
-from searchops.core.replay.calls import asked
+from searchops.core.errors import DataError
+from searchops.core.replay.calls import NotAllowed as NotAllowed
+from searchops.core.replay.calls import TableMissing as TableMissing
+from searchops.core.replay.calls import asked as ask
 from searchops.core.replay.model import AttributeValue, Key
 
 Item: TypeAlias = Mapping[str, AttributeValue]
@@ -16,43 +18,7 @@ ACTIVE = "ACTIVE"
 PROVISIONED = "PROVISIONED"
 WITH_NEW_IMAGE = ("NEW_IMAGE", "NEW_AND_OLD_IMAGES")
 WITH_OLD_IMAGE = ("OLD_IMAGE", "NEW_AND_OLD_IMAGES")
-_NOT_ALLOWED = ("AccessDenied", "AccessDeniedException")
 _TYPES = {"S": str, "N": str, "B": bytes}
-
-
-class TableMissing(DataError):
-    """There is no such table in this account and Region."""
-
-
-class NotAllowed(DataError):
-    """The role or user in use may not make a call; ``action`` is what IAM calls it."""
-
-    def __init__(self, action: str, on: str, reason: str) -> None:
-        super().__init__(
-            f"{on}: the role or user in use is not allowed to call {action}: add it to its permissions", reason=reason
-        )
-        self.action = action
-
-
-def ask(call: Callable[..., dict[str, Any]], table: str, operation: str, **request: Any) -> dict[str, Any]:
-    """Make a call that may be made twice, as `calls.asked`, and tell a missing table and a missing permission from other refusals.
-
-    :param operation: as IAM calls it, ``DescribeTable``
-    :raises TableMissing, NotAllowed: as said there
-    """
-    try:
-        return asked(call, table, operation, **request)
-    except DataError as refused:
-        code = code_of(refused.__cause__) if refused.__cause__ else ""
-        if code in _NOT_ALLOWED:
-            raise NotAllowed(f"dynamodb:{operation}", f"table {table}", refused.reason) from refused
-        if code == "ResourceNotFoundException":
-            raise TableMissing(
-                f"table {table}: expected it in this account and Region, found none (or not the index that was asked for): correct table, "
-                "region or aws_conn_id of its entry",
-                reason=refused.reason,
-            ) from refused
-        raise
 
 
 @dataclass(frozen=True, slots=True)

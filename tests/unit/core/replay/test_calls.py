@@ -7,8 +7,17 @@ from botocore.exceptions import ChecksumError, ClientError, ConnectionClosedErro
 from botocore.parsers import ResponseParserError
 
 from searchops.core.errors import DataError, TransientError
-from searchops.core.replay.calls import TRIES, Throttle, Throttled, asked, classified, pause, throttle_of
-from searchops.core.replay.table import NotAllowed, TableMissing
+from searchops.core.replay.calls import (
+    TRIES,
+    NotAllowed,
+    TableMissing,
+    Throttle,
+    Throttled,
+    asked,
+    classified,
+    pause,
+    throttle_of,
+)
 
 TABLE = "arn:aws:dynamodb:ap-northeast-1:123456789012:table/products"
 
@@ -82,7 +91,7 @@ def test_an_error_of_dynamodb_has_a_family(raised, family):
 def test_the_words_of_a_refusal_are_told():
     told = classified(error("ValidationException", "The table does not have the specified index: by_day"), "products", "Query")
 
-    assert "'products' does not take the request Query: The table does not have the specified index: by_day" in str(told)
+    assert "table products does not take the request Query: The table does not have the specified index: by_day" in str(told)
 
 
 def failing(*errors: Exception) -> Any:
