@@ -70,7 +70,7 @@ def test_a_paced_replay_is_held_against_its_limit() -> None:
     consumed = [(second / 10, 9.5 if second > 300 else 1.0) for second in range(1000)]
     found = pacing.figures([done(per_second=10, consumed=consumed, told=[(10.0, 100, 90.0)])], 100.0)
 
-    assert [measure.samples for measure in found[:3]] == [[pytest.approx(0.95)], [pytest.approx(0.95, rel=0.02)], [0]]
+    assert [measure.samples for measure in found[:3]] == [[pytest.approx(0.95, rel=0.02)], [pytest.approx(0.95, rel=0.02)], [0]]
     assert all(measure.holds for measure in found[:3])
 
 

@@ -109,10 +109,11 @@ class Budget:
 
     def seconds_until(self, turn: float) -> float:
         """How long this turn has to wait, as things stand; infinite while nothing is granted."""
+        if not self.brake:
+            return math.inf
         missing = turn + self._corrected - self._granted
-        if missing <= self.limit * 1e-6:  # a microsecond, below which sums of floats are not exact
-            return 0.0
-        return missing / self.per_second if self.brake else math.inf
+        # Below a microsecond's worth sums of floats are not exact.
+        return missing / self.per_second if missing > self.limit * 1e-6 else 0.0
 
     def put_right(self, units: float, touches: int) -> None:
         """Replace what was expected of touches by what they cost; which of the open ones they are does not matter to the sum."""

@@ -353,7 +353,7 @@ def test_touches_that_made_no_record_are_no_reason_to_expect_a_consumer_at_work(
     pacer = Pacer(100, lag=consumers, clock=time.clock, sleep=time.sleep)
     while time.now < 3.5 * LOOK_SECONDS:
         pacer.before(1)
-        pacer.after(Units(1.0), touches=1, written=int(time.now > 2 * LOOK_SECONDS))
+        pacer.after(Units(1.0), touches=1, written=int(time.now > 2.5 * LOOK_SECONDS))
 
     assert consumers.looks == [False, False, False, True]
 
