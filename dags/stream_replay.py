@@ -19,18 +19,15 @@ docs/stream_replay.md.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
-from airflow.sdk import CronDataIntervalTimetable, Param
+from airflow.sdk import Param
 
 from searchops.dags import dag_for, entries, told
 from searchops.inventory import Table
 from searchops.notifications.slack import FailureNotifier
 from searchops.task_groups.replay import ARGUMENTS, PARAMS, stream_replay
-
-ENDED = datetime(2020, 1, 1, tzinfo=UTC)
-"""Before any day of interest: a schedule whose end is past is never run by the scheduler, and can be backfilled."""
+from searchops.timetables import BackfillOnlyTimetable
 
 DAY = {"format": "date", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
 FORM = {
@@ -55,7 +52,7 @@ DATA_INTERVAL = "{{ dag_run.data_interval_start.isoformat() if dag_run.run_type.
 def from_entry(table: Table) -> dict[str, Any]:
     zone = table.date_index.timezone if table.date_index else "UTC"
     return {
-        "schedule": CronDataIntervalTimetable("@daily", timezone=zone),
+        "schedule": BackfillOnlyTimetable("@daily", timezone=zone),
         "on_failure_callback": FailureNotifier(**told(table.home)),
         "params": FORM,
         "doc_md": f"{__doc__}\n**This table**: `{table.table}`, days in `{zone}`, at most {table.replay.wcu_per_second:g} write units a "
@@ -71,7 +68,6 @@ for name, entry in entries("tables").items():
         entry,
         dag_id=f"stream_replay_{name}",
         from_entry=from_entry,
-        end_date=ENDED,
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=False,
@@ -89,8 +85,3 @@ for name, entry in entries("tables").items():
             },
             **ARGUMENTS,
         )
-
-    # Airflow gives tasks the DAG's end date, and leaves a task out of a run that is triggered for a later logical date: the form of the UI
-    # sends the present one, so the run would be a success at once, without a task. A backfill does not look at it.
-    for task in replay_days.tasks:
-        task.end_date = None

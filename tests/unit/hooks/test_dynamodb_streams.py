@@ -71,14 +71,15 @@ def test_a_table_without_a_stream_says_so(hook: DynamoDBStreamsHook) -> None:
 
 
 def test_a_description_has_the_shards_of_all_pages(hook: DynamoDBStreamsHook) -> None:
-    first = {"StreamStatus": "ENABLED", "Shards": [{"ShardId": "shardId-000000000000000000000001"}], "LastEvaluatedShardId": "s1"}
+    one, two = (f"shardId-{number:020}" for number in (1, 2))
+    first = {"StreamStatus": "ENABLED", "Shards": [{"ShardId": one}], "LastEvaluatedShardId": one}
     answers(
         hook,
         ("describe_stream", {"StreamArn": ARN}, {"StreamDescription": first}),
         (
             "describe_stream",
-            {"StreamArn": ARN, "ExclusiveStartShardId": "s1"},
-            {"StreamDescription": {"StreamStatus": "ENABLED", "Shards": [{"ShardId": "shardId-000000000000000000000002"}]}},
+            {"StreamArn": ARN, "ExclusiveStartShardId": one},
+            {"StreamDescription": {"StreamStatus": "ENABLED", "Shards": [{"ShardId": two}]}},
         ),
     )
 
