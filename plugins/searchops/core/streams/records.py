@@ -92,13 +92,13 @@ def _record(record: Any) -> StreamRecord:
     if not isinstance(change, Mapping):
         raise _unexpected("a record without its part dynamodb")
     sequence, keys, created = change.get("SequenceNumber"), change.get("Keys"), change.get("ApproximateCreationDateTime")
-    if not _is_sequence(sequence):
+    if not isinstance(sequence, str) or not _is_sequence(sequence):
         raise _unexpected(f"a record whose SequenceNumber is not 1 to {SEQUENCE_DIGITS} digits")
     try:
         return StreamRecord(
             sequence=sequence,
-            change=Change(record.get("eventName")),
-            view=View(change.get("StreamViewType")),
+            change=Change(str(record.get("eventName"))),
+            view=View(str(change.get("StreamViewType"))),
             keys=keys if isinstance(keys, Mapping) else {},
             new=change.get("NewImage"),
             old=change.get("OldImage"),
@@ -110,8 +110,8 @@ def _record(record: Any) -> StreamRecord:
         raise _unexpected(f"a record with {error}") from None
 
 
-def _is_sequence(value: Any) -> bool:
-    return isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= SEQUENCE_DIGITS
+def _is_sequence(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= SEQUENCE_DIGITS
 
 
 def _unexpected(found: str) -> NoStreamEvent:
