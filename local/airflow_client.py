@@ -17,6 +17,8 @@ ENDED = ("success", "failed")
 _POLL_SECONDS = 0.5
 # httpx doubles its pause from 0.5 s on: about 30 s, which a restarted API server needs at most.
 _CONNECT_RETRIES = 6
+# On SQLite a backfill is refused with HTTP 503 when the scheduler writes while its runs are made.
+_SQLITE_SECONDS = 180
 
 
 class AirflowClient:
@@ -77,7 +79,16 @@ class AirflowClient:
             "dag_run_conf": None,
             **options,
         }
-        return int(self._answer("POST", "/api/v2/backfills", json=body)["id"])
+        deadline, passing = time.monotonic() + _SQLITE_SECONDS, {httpx.codes.SERVICE_UNAVAILABLE}
+        while True:
+            try:
+                return int(self._answer("POST", "/api/v2/backfills", json=body)["id"])
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code not in passing or time.monotonic() > deadline:
+                    raise
+                # What was begun is taken back, which may fail as well: the scheduler ends it then.
+                passing |= {httpx.codes.CONFLICT, httpx.codes.INTERNAL_SERVER_ERROR}
+            time.sleep(_POLL_SECONDS)
 
     def wait_for_backfill(self, backfill_id: int, timeout: float = 300) -> None:
         """Block until all runs of a backfill have ended.

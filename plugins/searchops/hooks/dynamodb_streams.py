@@ -92,4 +92,5 @@ class DynamoDBStreamsHook(AwsBaseHook):
                 f"shard {shard_id}: expected record {after}, found it removed: a stream keeps 24 hours, so records are lost",
                 reason=str(error),
             ) from error
-        return answer.get("ShardIterator")
+        found: str | None = answer.get("ShardIterator")
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -107,7 +108,7 @@ class DynamoDBReplayPlanOperator(ReplayOperator):
             for plan in plans:
                 self.log.info("%s", plan.text())
             ti: Any = context["ti"]
-            ti.xcom_push(key="plans", value=[plan.to_json() for plan in plans])
+            ti.xcom_push(key="plans", value=json.loads(json.dumps([plan.to_json() for plan in plans])))  # lists, no tuples
             self._tell(context, plans, [words(selection) for selection in selections], act=act)
         return [
             {"name": words(selection), "selection": to_json(selection), "expected": plan.items, "exact": plan.exact}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow.sdk import BaseOperator, Param, TaskGroup, task_group
+from airflow.sdk import BaseOperator, Param, task_group
 
 from searchops.inventory import Table
 from searchops.operators.replay import (
@@ -63,10 +63,10 @@ ARGUMENTS = {
 
 @dataclass(frozen=True, slots=True)
 class ReplayTasks:
-    """What comes next follows ``done``, which returns the outcome of each part of the replay."""
+    """What comes next follows ``done``, the mapped group. Its task ``reconcile`` returns what became of each part."""
 
     first: BaseOperator
-    done: BaseOperator
+    done: Any
 
 
 def stream_replay(
@@ -107,5 +107,4 @@ def stream_replay(
             task_id="reconcile", replayed=touch.output, map_index_template="{{ task.replayed.name }}", **common
         )
 
-    group: TaskGroup = replay.expand(part=plan.output)
-    return ReplayTasks(plan, group.get_child_by_label("reconcile"))
+    return ReplayTasks(plan, replay.expand(part=plan.output))

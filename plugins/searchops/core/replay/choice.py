@@ -191,7 +191,7 @@ def _dated(dates: Dates | None, table: str) -> Dates:
     return dates
 
 
-_NOTHING = ("", None, "None", "null", "[]", [], ())
+_NOTHING: tuple[Any, ...] = ("", None, "None", "null", "[]", [], ())
 
 
 def _instant(given: Any) -> datetime:
