@@ -6,7 +6,7 @@ order in which they asked, each when what was granted covers all that went befor
 
 What is promised of any 10 s
     At most 105 % of the limit, and at least 90 % after the slow start when there is enough to do, for items up to 1 % of what 10 s
-    allow. The bucket is filled with 94 %; a full bucket is 1.5 % more. The rest is for what can not be foreseen: eight touches under
+    allow. The bucket is filled with 95 %; a full bucket is 1.5 % more. The rest is for what can not be foreseen: eight touches under
     way at once, each of them of the largest after small ones, are 8 %. Up to 400 units a second there are no more threads
     (`threads_for`); above, the budget lets so many be under way at 800 units a second and 10 ms an answer, and a change of sizes
     that meets more of them can exceed it once.
@@ -31,7 +31,7 @@ from searchops.core.errors import DataError, SearchOpsError
 from searchops.core.replay.lag import Advice, Step
 from searchops.core.replay.model import Units
 
-FILL = 0.94
+FILL = 0.95
 BURST_SECONDS = 0.15
 """What the bucket holds: a page of keys that is late by less costs nothing of the pace."""
 START, WARM_UP_SECONDS = 0.1, 30.0
@@ -43,7 +43,8 @@ WEIGHT = 0.1
 LEAST_THREADS, MOST_THREADS, ANSWER_SECONDS = 8, 32, 0.02
 LOOK_SECONDS = 30.0
 """Between two looks at the lag; CloudWatch has a figure a minute."""
-LONGEST_SLEEP_SECONDS = 1.0
+LONGEST_SLEEP_SECONDS, PAUSE_SECONDS = 0.1, 1.0
+"""A turn comes sooner when what was before it has cost less than expected."""
 TELL_SECONDS = 60.0
 _BOUND_WEIGHT = 0.05
 
@@ -212,7 +213,7 @@ class Pacer:
                     self._bound += _BOUND_WEIGHT * (waited - self._bound)
                     return
             waited = True
-            self._sleep(min(seconds, LONGEST_SLEEP_SECONDS))
+            self._sleep(PAUSE_SECONDS if math.isinf(seconds) else min(seconds, LONGEST_SLEEP_SECONDS))
 
     def after(self, units: Units, *, touches: int = 1, throttled: str | None = None, written: int | None = None) -> None:
         """Say what touches have cost.
