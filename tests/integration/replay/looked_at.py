@@ -35,16 +35,18 @@ _numbers = itertools.count(1)
 
 
 class Place:
-    """Made fit for replays, unless a test says otherwise."""
+    """Made fit for replays, unless a test says otherwise. Without a node where the cloud has none."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.name = f"looked-at-{next(_numbers)}"
         self.cloud = cloud
-        self.node = OpenSearch(cloud.endpoints["opensearch"], max_retries=0, timeout=30)
+        url = cloud.endpoints.get("opensearch")
+        self.node: Any = OpenSearch(url, max_retries=0, timeout=30) if url else None
         self.dynamodb = aws_client(cloud, "dynamodb")
         self.functions = aws_client(cloud, "lambda")
-        with contextlib.suppress(aws_client(cloud, "iam").exceptions.EntityAlreadyExistsException):
-            aws_client(cloud, "iam").create_role(RoleName="simulated", AssumeRolePolicyDocument="{}")
+        iam = aws_client(cloud, "iam")
+        with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+            iam.create_role(RoleName="simulated", AssumeRolePolicyDocument="{}")
         self._mappings: list[str] = []
         self.stream = ""
 
@@ -145,8 +147,9 @@ class Place:
     def close(self) -> None:
         for uuid in self._mappings:
             self.functions.delete_event_source_mapping(UUID=uuid)
-        self.node.indices.delete(index=f"{self.name}-1", ignore_unavailable=True)
-        self.node.close()
+        if self.node:
+            self.node.indices.delete(index=f"{self.name}-1", ignore_unavailable=True)
+            self.node.close()
         with contextlib.suppress(self.dynamodb.exceptions.ResourceNotFoundException):
             self.dynamodb.delete_table(TableName=self.name)
 

@@ -14,8 +14,8 @@ from tests.integration.replay.looked_at import BY_DAY, Place
 
 
 @pytest.fixture
-def place(bulk_cloud: Cloud) -> Iterator[Place]:
-    place = Place(bulk_cloud)
+def place(dynamodb_cloud: Cloud) -> Iterator[Place]:
+    place = Place(dynamodb_cloud)
     yield place
     place.close()
 

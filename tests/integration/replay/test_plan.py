@@ -15,7 +15,7 @@ from searchops.core.errors import DataError
 from searchops.core.replay.cost import Price, PriceUnknown
 from searchops.core.replay.plan import Plan, plan
 from searchops.core.replay.selection import All, ByDate, ByKey, ByKeys, Filter, PartitionKey, Sample, Selection
-from searchops.core.replay.settings import Consumer, Settings, VersionOwner
+from searchops.core.replay.settings import Consumer, Settings
 from tests.conftest import aws_client
 from tests.integration.replay.looked_at import BY_DAY, DATES, DAY, NOW, Place
 
@@ -24,8 +24,8 @@ BY_DATE = ByDate("by-day", "day", date(2026, 11, 3), (DAY,))
 
 
 @pytest.fixture
-def place(bulk_cloud: Cloud) -> Iterator[Place]:
-    place = Place(bulk_cloud)
+def place(dynamodb_cloud: Cloud) -> Iterator[Place]:
+    place = Place(dynamodb_cloud)
     yield place
     place.close()
 
@@ -235,60 +235,6 @@ def test_the_images_of_a_touch_are_told_by_the_view_of_the_stream(place: Place) 
 
     assert "NewImage and OldImage, which differs by searchops_replay alone" in seen(planned(place))
     assert f"{name} uses OldImage: it sees no change in any of them" in seen(planned(place, settings=old))
-
-
-def test_documents_that_have_the_version_of_their_item_are_not_written_again(place: Place) -> None:
-    place.create()
-    place.create_index()
-    place.put(range(10), revision=5)
-    place.write(range(6), version=5)
-    place.write([6], version=4)
-    place.write([7], version=9)
-
-    found = planned(place, settings=place.settings(indexed=True))
-
-    assert found.documents
-    assert (found.documents.same, found.documents.older, found.documents.newer, found.documents.missing) == (6, 1, 1, 2)
-    assert found.not_rewritten == 7
-    assert "revision stays, so 7 documents are not written again; 2 are missing and 1 older: these are written" in seen(found)
-    assert "not rewritten    7 documents" in found.text()
-
-
-def test_items_without_a_version_are_told_from_those_whose_document_is_missing(place: Place) -> None:
-    place.create()
-    place.create_index()
-    place.put(range(3))
-    place.put([3], revision=None)
-
-    found = planned(place, settings=place.settings(indexed=True))
-
-    assert found.documents
-    assert (found.documents.missing, found.documents.unfit) == (3, 1)
-    assert "1 items give no id or no version: their records are rejected" in seen(found)
-
-
-@pytest.mark.parametrize("scheme", ["sequence", "none"])
-def test_without_a_version_attribute_every_document_is_written_again(place: Place, scheme: str) -> None:
-    place.create()
-    place.create_index()
-    place.put(range(3))
-
-    found = planned(place, settings=place.settings(indexed=True, scheme=scheme))
-
-    assert found.not_rewritten == 0
-    assert f"index {place.name}: every document is written again" in seen(found)
-
-
-def test_a_shared_version_writes_every_document_again(place: Place) -> None:
-    place.create()
-    place.create_index()
-    place.put(range(3))
-    place.write(range(3), version=5)
-
-    found = planned(place, settings=place.settings(indexed=True, version_owner=VersionOwner.SHARED))
-
-    assert found.not_rewritten == 0
-    assert "every document is written again" in seen(found)
 
 
 def test_sharded_days_are_counted_over_all_their_keys(place: Place) -> None:

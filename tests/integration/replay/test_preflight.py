@@ -1,4 +1,4 @@
-"""What is found of a real table, its mappings and its index before a replay, and that nothing is written."""
+"""What is found of a real table and its mappings before a replay, and that nothing is written."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from datetime import date
 from typing import Any
 
 import pytest
-from opensearchpy.exceptions import RequestError
 
 from local.cloud import Cloud
 from searchops.core.errors import DataError
 from searchops.core.replay.findings import Level
 from searchops.core.replay.preflight import NotFit, Preflight
-from searchops.core.replay.settings import Consumer, VersionOwner
+from searchops.core.replay.settings import Consumer
 from searchops.core.replay.table import NotAllowed, TableMissing
 from tests.conftest import aws_client
 from tests.integration.replay.looked_at import BY_DAY, DATES, DAY, Place, refusing
 
 
 @pytest.fixture
-def place(bulk_cloud: Cloud) -> Iterator[Place]:
-    place = Place(bulk_cloud)
+def place(dynamodb_cloud: Cloud) -> Iterator[Place]:
+    place = Place(dynamodb_cloud)
     yield place
     place.close()
 
@@ -34,10 +33,9 @@ def test_a_table_that_is_fit_gives_no_finding_and_keeps_its_items(place: Place) 
     place.create()
     place.put(range(3))
     place.map({"eventName": ["INSERT", "MODIFY"]})
-    place.create_index(dynamic="strict")
     before = place.dynamodb.scan(TableName=place.name)["Items"]
 
-    looked = place.look(place.settings(indexed=True), day=date(2026, 11, 3))
+    looked = place.look(day=date(2026, 11, 3))
 
     assert looked.findings == ()
     assert looked.require().stream_arn == place.stream
@@ -218,73 +216,6 @@ def test_a_function_that_is_still_mapped_to_an_earlier_stream_is_told_from_one_t
     (error,) = told(place.look(), Level.ERROR)
 
     assert f"found one on an earlier stream of the table, {place.stream}" in error
-
-
-# --- the index ---
-
-
-def test_a_strict_mapping_that_refuses_the_marker_is_found_and_mended_as_the_finding_says(place: Place) -> None:
-    place.create()
-    place.put([1])
-    place.map()
-    place.create_index(dynamic="strict", properties={})
-    settings = place.settings(indexed=True)
-
-    (warning,) = told(place.look(settings), Level.WARNING)
-    with pytest.raises(RequestError, match="strict_dynamic_mapping_exception"):
-        place.node.index(index=place.name, body={"searchops_replay": "0" * 20})
-    place.node.indices.put_mapping(index=f"{place.name}-1", body={"properties": {"searchops_replay": {"type": "keyword"}}})
-
-    assert f'PUT {place.name}-1/_mapping {{"properties": {{"searchops_replay": {{"type": "keyword"}}}}}}' in warning
-    assert place.look(settings).findings == ()
-
-
-@pytest.mark.parametrize(
-    "type_", ["keyword", "text", "wildcard", "match_only_text", "search_as_you_type", "long", "unsigned_long", "double"]
-)
-def test_each_type_that_is_said_to_take_a_marker_takes_it(place: Place, type_: str) -> None:
-    place.create_index(dynamic="strict", properties={"searchops_replay": {"type": type_}})
-
-    written = place.node.index(index=place.name, body={"searchops_replay": f"{2**63 - 1:020}"})
-
-    assert written["result"] == "created"
-
-
-@pytest.mark.parametrize("type_", ["date", "integer", "boolean", "ip"])
-def test_a_type_that_refuses_a_marker_is_said_to(place: Place, type_: str) -> None:
-    place.create()
-    place.put([1])
-    place.map()
-    place.create_index(dynamic="strict", properties={"searchops_replay": {"type": type_}})
-
-    assert any(
-        f"found that it is mapped as {type_}" in error for error in told(place.look(place.settings(indexed=True)), Level.ERROR)
-    )
-    with pytest.raises(RequestError):
-        place.node.index(index=place.name, body={"searchops_replay": f"{2**63 - 1:020}"})
-
-
-def test_an_index_that_is_missing_is_an_error(place: Place) -> None:
-    place.create()
-    place.put([1])
-    place.map()
-
-    (error,) = told(place.look(place.settings(indexed=True)), Level.ERROR)
-
-    assert "expected an index or an alias of that name, found none" in error
-
-
-def test_a_rewrite_is_refused_where_the_application_owns_the_version_and_taken_where_it_is_shared(place: Place) -> None:
-    place.create()
-    place.put([1])
-    place.map()
-    place.create_index()
-
-    refused = told(place.look(place.settings(indexed=True), rewrite=True), Level.ERROR)
-    taken = place.look(place.settings(indexed=True, version_owner=VersionOwner.SHARED), rewrite=True)
-
-    assert any("version_owner application: only the application increases revision" in error for error in refused)
-    assert taken.findings == ()
 
 
 def test_sharded_days_are_read_with_their_number_of_shards(place: Place) -> None:
