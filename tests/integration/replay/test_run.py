@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import threading
@@ -52,6 +53,13 @@ def partition(name: str) -> ByKey:
     return ByKey((PartitionKey({"S": name}),))
 
 
+def settle(proxy: DynamoDBProxy, client: Any) -> None:
+    """Wait until the engine has had all that the client sent, requests that were held back included."""
+    client.close()
+    gc.collect()  # a connection whose answer was cut is held by the error that told of it
+    proxy.wait_until_idle()
+
+
 def revisions(table: Table, keys: list[Key]) -> Counter[str]:
     return Counter(table.get(key)["revision"]["N"] for key in keys)
 
@@ -100,7 +108,7 @@ def test_items_that_can_not_take_the_marker_are_counted_by_reason(
             item("a", 3, **{MARKER: {"S": "mine"}}),
             item("a", 4, revision={"S": "x"}),
             item("a", 5, **{MARKER: {"S": replay_id_of(2**60)}}),
-            item("a", 6, text={"S": "x" * (400 * 1024 - 70)}),
+            item("a", 6, text={"S": "x" * (400 * 1024 - 45)}),
         ]
     )
     pages: list[PageDone] = []
@@ -218,7 +226,7 @@ def test_a_kill_at_any_write_is_harmless(replayed: Replayed, tables: Callable[..
     """Dead before the n-th write, or behind it: nothing is sent any more, not even the release of the claim. Then the task is tried again."""
     table = tables()
     for number in range(1, MOST_WRITES):
-        keys = table.put(item(f"k{number}", sort) for sort in range(13))
+        keys = table.put(item(f"k{number}", sort) for sort in range(7))
         selection = partition(f"k{number}")
         mortality = Mortality(dynamodb_cloud, number, kill)
         ahead = number * 2 * AFTER_THE_LEASE
@@ -235,12 +243,12 @@ def test_a_kill_at_any_write_is_harmless(replayed: Replayed, tables: Callable[..
             found = replayed.job(table, selection).replays.look(table.name, selection)
             if found is None or found.state is State.OPEN:  # else it was killed at its very end: all is done and noted
                 done = replayed.run(table, selection, ahead=ahead + AFTER_THE_LEASE)
-                assert (done.counts.selected, done.counts.reached) == (13, 13)
+                assert (done.counts.selected, done.counts.reached) == (7, 7)
         else:
-            assert number > 25  # claim, fence, id, 13 touches, 3 pages and their checkpoints, and the end
+            assert number > 18  # fence, claim, note, id, 7 touches, 2 pages and their checkpoints, end, note, release
             break
 
-        assert revisions(table, keys) == {"1001": 13}
+        assert revisions(table, keys) == {"1001": 7}
         replay_id = replayed.job(table, selection).replays.look(table.name, selection).replay_id
         assert replayed.kept(table, replay_id) == Counter(map(name_of, keys))
     else:
@@ -271,8 +279,7 @@ def test_no_fault_makes_a_touch_happen_twice_or_not_at_all(
     client = at(proxy.url, "dynamodb", config=Config(retries=retries, max_pool_connections=20, read_timeout=5))
 
     done = replayed.run(table, TODAY, client=client)
-    client.close()
-    proxy.wait_until_idle()
+    settle(proxy, client)
 
     assert (done.counts.selected, done.counts.reached) == (120, 120)
     assert sum(proxy.counts().values()) > 20
@@ -407,8 +414,7 @@ def test_no_update_of_the_application_is_lost_and_nothing_deleted_comes_back(
     finally:
         stop.set()
         writer.join()
-    behind.close()
-    proxy.wait_until_idle()
+    settle(proxy, behind)
 
     last = {name: write.done for name, write in last_writes(log).items() if write.done}
     assert len(last) > 10
@@ -446,7 +452,7 @@ def test_batches_tell_items_apart_that_can_not_take_the_marker(replayed: Replaye
             item("a", 3, **{MARKER: {"S": "mine"}}),
             item("a", 4, gone_at={"S": "later"}),
             item("a", 5, **{MARKER: {"S": replay_id_of(2**60)}}),
-            item("a", 6, text={"S": "x" * (400 * 1024 - 70)}),
+            item("a", 6, text={"S": "x" * (400 * 1024 - 45)}),
         ]
     )
 

@@ -102,9 +102,10 @@ def classified(error: Exception, table: str, operation: str) -> SearchOpsError:
     from botocore.exceptions import ChecksumError
     from botocore.parsers import ResponseParserError
 
-    if isinstance(error, ChecksumError | ResponseParserError):
-        return TransientError(f"table {table}: the answer to {operation} came damaged", reason=str(error))
     code = code_of(error)
+    # Of an error whose text was cut, botocore knows the status alone, and calls that the code.
+    if isinstance(error, ChecksumError | ResponseParserError) or code.isdigit():
+        return TransientError(f"table {table}: the answer to {operation} came damaged", reason=str(error)[:1000])
     reason = f"{code}: {message_of(error)}"
     if throttle := throttle_of(error):
         return Throttled(table, operation, throttle, reason)

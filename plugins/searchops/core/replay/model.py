@@ -105,7 +105,7 @@ class Counts:
         :raises DataError: these are no counts
         """
         try:
-            return cls(**{field.name: type(field.default)(values.get(field.name, 0)) for field in fields(cls)})
+            return cls(**{name: (float if name.endswith("units") else int)(values.get(name, 0)) for name in _COUNTS})
         except (TypeError, ValueError, AttributeError) as error:
             raise DataError(f"expected the counts of a replay, found {str(values)[:80]!r}", reason=str(error)) from error
 
@@ -113,7 +113,7 @@ class Counts:
         return asdict(self)
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+        return Counts(*(getattr(self, name) + getattr(other, name) for name in _COUNTS))
 
     @property
     def reached(self) -> int:
@@ -125,3 +125,6 @@ class Counts:
         """Items that could not take the marker, by reason; none that are 0."""
         rest = [outcome for outcome in Outcome if outcome not in (*REACHED, Outcome.COVERED)]
         return {outcome.value: number for outcome in rest if (number := getattr(self, outcome.value))}
+
+
+_COUNTS = tuple(field.name for field in fields(Counts))

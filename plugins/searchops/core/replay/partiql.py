@@ -78,7 +78,7 @@ class BatchTouch:
         told = response["Error"]
         code = _EXCEPTIONS.get(told["Code"], told["Code"])
         error = ClientError(
-            {"Error": {"Code": code, "Message": told.get("Message", "")}, "Item": told.get("Item", {})},  # type: ignore[typeddict-unknown-key]
+            {"Error": {"Code": code, "Message": told.get("Message", "")}, "Item": told.get("Item", {})},
             "PartiQLUpdate",
         )
         try:

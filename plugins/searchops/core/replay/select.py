@@ -245,7 +245,7 @@ def _key_condition(facts: Keys, key: PartitionKey) -> _Condition:
 def _read(call: Any, facts: Keys, operation: str, request: Mapping[str, Any], cursor: Cursor | None) -> Iterator[Page]:
     names = _key_names(facts)
     while True:
-        start = {} if cursor is None else {"ExclusiveStartKey": decoded(cursor)}
+        start: dict[str, Any] = {} if cursor is None else {"ExclusiveStartKey": decoded(cursor)}
         answer = asked(call, facts.name, operation, **request, **start)
         last = answer.get("LastEvaluatedKey")
         cursor = encoded(last) if last else None

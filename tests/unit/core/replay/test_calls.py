@@ -79,6 +79,7 @@ def test_a_person_is_told_which_index_was_throttled():
         (ConnectionClosedError(endpoint_url="http://x"), TransientError),
         (ChecksumError(checksum_type="crc32", expected_checksum=1, actual_checksum=2), TransientError),
         (ResponseParserError("half of it"), TransientError),
+        (error("400", '{"__type":"com.amazonaws.dynamodb.v20120810#Conditional'), TransientError),
         (error("AccessDeniedException"), NotAllowed),
         (error("ResourceNotFoundException"), TableMissing),
         (error("ValidationException", "The table does not have the specified index: by_day"), DataError),
