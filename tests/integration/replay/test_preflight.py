@@ -10,10 +10,10 @@ import pytest
 
 from local.cloud import Cloud
 from searchops.core.errors import DataError
+from searchops.core.replay.calls import NotAllowed, TableMissing
 from searchops.core.replay.findings import Level
 from searchops.core.replay.preflight import NotFit, Preflight
 from searchops.core.replay.settings import Consumer
-from searchops.core.replay.table import NotAllowed, TableMissing
 from tests.conftest import aws_client
 from tests.integration.replay.looked_at import BY_DAY, DATES, DAY, Place, refusing
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from searchops.core.errors import DataError, SearchOpsError
 from searchops.core.replay.advise import Advice, advise, find_dates
+from searchops.core.replay.calls import NotAllowed
 from searchops.core.replay.consumers import function_of, read_mappings
 from searchops.core.replay.cost import PRICE_LIST_REGION, PriceUnknown, listed_price
 from searchops.core.replay.findings import note
@@ -21,7 +22,7 @@ from searchops.core.replay.preflight import Clients, preflight
 from searchops.core.replay.records import MARKER
 from searchops.core.replay.selection import day_of, day_values
 from searchops.core.replay.settings import Consumer, Settings
-from searchops.core.replay.table import NotAllowed, TableFacts, read_table
+from searchops.core.replay.table import TableFacts, read_table
 
 FIT, TO_CHANGE, NOT_SEEN = 0, 1, 2
 MakeClient = Callable[..., Any]

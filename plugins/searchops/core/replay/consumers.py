@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 from searchops.core.errors import DataError, code_of
 from searchops.core.functions.service import classified
 from searchops.core.replay import filters
+from searchops.core.replay.calls import NotAllowed
 from searchops.core.replay.findings import Finding, error, note, warning
 from searchops.core.replay.settings import Consumer, Settings
-from searchops.core.replay.table import WITH_OLD_IMAGE, NotAllowed, TableFacts
+from searchops.core.replay.table import WITH_OLD_IMAGE, TableFacts
 
 _RUNNING = ("Enabled", "Enabling", "Creating", "Updating")
 EventSourceMapping: TypeAlias = Mapping[str, Any]

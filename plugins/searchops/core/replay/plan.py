@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from searchops.core.replay.calls import asked
 from searchops.core.replay.cost import (
     EVENTUALLY_CONSISTENT,
     MAX_ITEM_BYTES,
@@ -29,7 +30,7 @@ from searchops.core.replay.records import REPLAY_ID_DIGITS
 from searchops.core.replay.select import Page, check, pages, parts
 from searchops.core.replay.selection import All, Selection, encoded, to_json
 from searchops.core.replay.settings import Settings
-from searchops.core.replay.table import Item, TableFacts, ask
+from searchops.core.replay.table import Item, TableFacts
 from searchops.core.replay.touch import judge
 
 FEWEST_SAMPLED = 50
@@ -218,7 +219,7 @@ def read_items(client: Any, facts: TableFacts, keys: Sequence[Key]) -> list[Item
     found: list[Item] = []
     request: Mapping[str, Any] = {facts.name: {"Keys": list(keys)}} if keys else {}
     while request:
-        answer = ask(_batch_get(client), facts.name, "BatchGetItem", RequestItems=request)
+        answer = asked(_batch_get(client), facts.name, "BatchGetItem", RequestItems=request)
         found += answer["Responses"].get(facts.name, [])
         request = answer.get("UnprocessedKeys") or {}
     return found

@@ -11,11 +11,12 @@ from typing import Any
 from searchops.core.bulk.scheme import VersionScheme
 from searchops.core.bulk.target import Target, read_target
 from searchops.core.errors import DataError, code_of
+from searchops.core.replay.calls import NotAllowed, asked
 from searchops.core.replay.consumers import Mapped, of_consumers, read_mappings
 from searchops.core.replay.findings import Finding, Level, error, note, warning
 from searchops.core.replay.fitness import of_dates, of_day, of_markers, of_rewrite, of_table
 from searchops.core.replay.settings import Settings
-from searchops.core.replay.table import ACTIVE, Item, NotAllowed, TableFacts, ask, read_table
+from searchops.core.replay.table import ACTIVE, Item, TableFacts, read_table
 
 LOOKED_AT = 100
 """Items that are looked at for dates and markers of another form; read units for so many, at most 1 MB."""
@@ -122,8 +123,8 @@ def _unless_refused(what: str, look: Callable[[], list[Finding]]) -> list[Findin
 
 def some_items(client: Any, facts: TableFacts, attribute: str, *, index: str | None = None, most: int = LOOKED_AT) -> list[Item]:
     """Up to ``most`` items, of them those that have the attribute; only that attribute of each."""
-    place = {"IndexName": index} if index else {}
-    answer = ask(
+    place: dict[str, Any] = {"IndexName": index} if index else {}
+    answer = asked(
         client.scan,
         facts.name,
         "Scan",
@@ -140,7 +141,7 @@ def _look_at_permission(settings: Settings, facts: TableFacts, client: Any) -> l
     """Ask for a write whose condition can never hold: it is refused for that, or for the permission. Consumes one write unit."""
     never = {"S": "searchops preflight", "N": "-1", "B": b"searchops preflight"}
     try:
-        ask(
+        asked(
             client.update_item,
             facts.name,
             "UpdateItem",

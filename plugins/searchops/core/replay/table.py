@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from searchops.core.errors import DataError
-from searchops.core.replay.calls import NotAllowed as NotAllowed
-from searchops.core.replay.calls import TableMissing as TableMissing
-from searchops.core.replay.calls import asked as ask
+from searchops.core.replay.calls import asked
 from searchops.core.replay.model import AttributeValue, Key
 
 Item: TypeAlias = Mapping[str, AttributeValue]
@@ -130,8 +128,8 @@ def read_table(client: Any, name: str) -> TableFacts:
     :raises TableMissing: there is none
     :raises NotAllowed: dynamodb:DescribeTable or dynamodb:DescribeTimeToLive is missing; without the latter, expired items would come back
     """
-    table = ask(client.describe_table, name, "DescribeTable")["Table"]
-    ttl = ask(client.describe_time_to_live, name, "DescribeTimeToLive")
+    table = asked(client.describe_table, name, "DescribeTable")["Table"]
+    ttl = asked(client.describe_time_to_live, name, "DescribeTimeToLive")
     return facts_of(table, ttl.get("TimeToLiveDescription", {}))
 
 
