@@ -105,7 +105,9 @@ class Counts:
         :raises DataError: these are no counts
         """
         try:
-            return cls(**{name: (float if name.endswith("units") else int)(values.get(name, 0)) for name in _COUNTS})
+            found = {name: values.get(name, 0) for name in _COUNTS}
+            numbers: dict[str, Any] = {name: float(n) if name.endswith("units") else int(n) for name, n in found.items()}
+            return cls(**numbers)
         except (TypeError, ValueError, AttributeError) as error:
             raise DataError(f"expected the counts of a replay, found {str(values)[:80]!r}", reason=str(error)) from error
 
