@@ -13,7 +13,7 @@ from benchmarks.replay import pacing, report, sizes, table, touches
 from benchmarks.replay.client import LOOP, OURS, Done
 from benchmarks.replay.pacing import WINDOW_SECONDS
 from benchmarks.replay.touches import LATE, NEAR
-from local.results import Measure
+from local.results import Measure, write_benchmark
 
 
 def named(measures: Sequence[Measure]) -> Mapping[str, Measure]:
@@ -98,6 +98,16 @@ def test_items_have_the_size_that_was_asked_for() -> None:
     entry = table.item(next(table.days()), 7, 5_000)
 
     assert abs(sum(len(name) + len(*value.values()) for name, value in entry.items()) - 5_000) < 50
+
+
+def test_tables_go_between_their_markers_with_the_client_that_was_measured(tmp_path: Any) -> None:
+    write_benchmark(tmp_path / "replay_pace.json", "replay_pace", [Measure("x", "ratio", [0.95], ">= 0.9")])
+    page = tmp_path / "page.md"
+    page.write_text("<!-- figures: replay_pace -->\nold\n<!-- /figures -->\n")
+
+    assert report.main(tmp_path, tmp_path, tmp_path / "x.png") == 0
+    assert "| x | 0.95 |  | >= 0.9 | yes |" in page.read_text()
+    assert "boto3 1." in page.read_text()
 
 
 def test_without_figures_there_is_nothing_to_report(tmp_path: Any, capsys: Any) -> None:
