@@ -104,14 +104,12 @@ class Place:
         )
 
     def put(self, numbers: Any, *, revision: int | None = 5, **attributes: Mapping[str, Any]) -> None:
-        for number in numbers:
-            values = {"day": {"S": DAY}, "revision": {"N": str(revision)} if revision else {}, **attributes}
-            item = {
-                "pk": {"S": f"p{number}"},
-                "sk": {"N": str(number)},
-                **{name: value for name, value in values.items() if value},
-            }
-            self.dynamodb.put_item(TableName=self.name, Item=item)
+        values = {"day": {"S": DAY}, "revision": {"N": str(revision)} if revision else {}, **attributes}
+        given = {name: value for name, value in values.items() if value}
+        items = [{"pk": {"S": f"p{number}"}, "sk": {"N": str(number)}, **given} for number in numbers]
+        for first in range(0, len(items), 25):
+            requests = [{"PutRequest": {"Item": item}} for item in items[first : first + 25]]
+            assert not self.dynamodb.batch_write_item(RequestItems={self.name: requests})["UnprocessedItems"]
 
     def write(self, numbers: Any, version: int) -> None:
         """Put the documents of items into the index."""

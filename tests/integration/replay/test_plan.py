@@ -42,7 +42,7 @@ def seen(found: Plan) -> str:
 
 def test_a_day_is_counted_and_weighed_and_nothing_is_written(place: Place) -> None:
     place.create()
-    place.put(range(30), body={"S": "x" * 2_000})
+    place.put(range(30), body={"S": "x" * 1_500})
     place.put(range(30, 40), day={})
     place.put(range(40, 50), day={"S": "20261104"})
     before = place.dynamodb.scan(TableName=place.name)["Items"]
@@ -51,7 +51,7 @@ def test_a_day_is_counted_and_weighed_and_nothing_is_written(place: Place) -> No
 
     assert (found.items, found.exact, found.sampled, found.touches) == (30, True, 30, 30)
     assert (found.table_units, found.index_units) == (60, 0)
-    assert 30 * 2_000 < found.bytes < 30 * 2_100
+    assert 30 * 1_500 < found.bytes < 30 * 1_600
     assert found.without_date == 10
     assert found.read_units > 0
     assert found.cost
@@ -73,19 +73,19 @@ def test_an_empty_day_says_zero(place: Place) -> None:
 
 def test_a_large_day_is_estimated_from_items_spread_over_it(place: Place) -> None:
     place.create()
-    place.put(range(600), body={"S": "x" * 100})
-    place.put(range(600, 1_200), body={"S": "x" * 2_500})
+    place.put(range(150), body={"S": "x" * 100})
+    place.put(range(150, 300), body={"S": "x" * 2_500})
 
     found = planned(place)
 
-    assert found.items == 1_200
+    assert found.items == 300
     assert 50 <= found.sampled < 100
-    assert found.table_units == pytest.approx(600 * 1 + 600 * 3, rel=0.25)
+    assert found.table_units == pytest.approx(150 * 1 + 150 * 3, rel=0.3)
 
 
 def test_an_index_that_projects_everything_doubles_the_units(place: Place) -> None:
     place.create(indexes=[{**BY_DAY, "Projection": {"ProjectionType": "ALL"}}])
-    place.put(range(5), body={"S": "x" * 2_000})
+    place.put(range(5), body={"S": "x" * 1_500})
 
     found = planned(place)
     real = place.dynamodb.update_item(
@@ -110,7 +110,7 @@ def test_what_would_be_left_alone_is_counted_by_reason(place: Place) -> None:
     place.put([10, 11], expires={"N": str(int(NOW.timestamp()) - 1)})
     place.put([12], expires={"N": str(int(NOW.timestamp()) + 3_600)})
     place.put([13], searchops_replay={"S": "theirs"})
-    place.put([14], body={"S": "x" * (400 * 1024 - 100)})
+    place.put([14], body={"S": "x" * (400 * 1024 - 60)})
 
     found = planned(place)
 
