@@ -10,6 +10,7 @@ from local.cloud import Cloud
 from local.simulators.dynamodb_faults.control import DynamoDBProxy
 from searchops.core.bulk.bucket import Bucket
 from searchops.core.idempotency.table import create_claims_table
+from searchops.core.replay.calls import CLIENT
 from tests.conftest import aws_client
 from tests.integration.replay.world import CLAIMS, Replayed, Table, at, new_table
 
@@ -55,8 +56,8 @@ def proxy(dynamodb_cloud: Cloud) -> Iterator[DynamoDBProxy]:
 
 @pytest.fixture
 def behind(proxy: DynamoDBProxy) -> Any:
-    """A client that asks through the proxy, each call once."""
-    return at(proxy.url, "dynamodb", config=Config(retries={"total_max_attempts": 1}, max_pool_connections=40, read_timeout=2))
+    """A client of touches that asks through the proxy."""
+    return at(proxy.url, "dynamodb", config=Config(**{**CLIENT, "read_timeout": 2}))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 from local.cloud import Cloud
 from searchops.core.bulk.bucket import Bucket
-from tests.conftest import aws_client
+from tests.integration.replay.world import at
 
 WRITES = ("UpdateItem", "PutItem", "DeleteItem", "PutObject", "DeleteObject")
 
@@ -28,8 +28,8 @@ class Mortality:
         self._lock = threading.Lock()
         self._count = 0
         self._dead = False
-        self.dynamodb = self._mortal(aws_client(cloud, "dynamodb"))
-        self._s3 = self._mortal(aws_client(cloud, "s3"))
+        self.dynamodb = self._mortal(at(cloud.endpoints["dynamodb"], "dynamodb"))
+        self._s3 = self._mortal(at(cloud.endpoints["aws"], "s3"))
 
     def bucket(self, bucket: Bucket) -> Bucket:
         return Bucket(self._s3, bucket.name)

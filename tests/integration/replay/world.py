@@ -29,11 +29,12 @@ CLAIMS = "claims-of-replays"
 MARKER = "replayed"
 DAY = "20261121"
 _numbers = itertools.count(1)
+_SESSION = boto3.session.Session()  # it has read the models of the services when the second client is made
 
 
 def at(url: str, service: str, **options: Any) -> Any:
     """A client of DynamoDB Local, or of the proxy before it."""
-    return boto3.session.Session().client(
+    return _SESSION.client(
         service,
         endpoint_url=url,
         region_name="ap-northeast-1",

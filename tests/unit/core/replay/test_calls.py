@@ -3,11 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ChecksumError, ClientError, ConnectionClosedError
 from botocore.parsers import ResponseParserError
 
 from searchops.core.errors import DataError, TransientError
 from searchops.core.replay.calls import (
+    CLIENT,
     TRIES,
     NotAllowed,
     TableMissing,
@@ -93,6 +95,12 @@ def test_the_words_of_a_refusal_are_told():
     told = classified(error("ValidationException", "The table does not have the specified index: by_day"), "products", "Query")
 
     assert "table products does not take the request Query: The table does not have the specified index: by_day" in str(told)
+
+
+def test_the_client_of_touches_is_one_that_botocore_knows():
+    config = Config(**CLIENT)
+
+    assert (config.retries, config.parameter_validation) == ({"total_max_attempts": 1}, False)
 
 
 def failing(*errors: Exception) -> Any:
