@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from searchops.core.errors import DataError
 from searchops.core.replay.calls import asked
 from searchops.core.replay.model import AttributeValue, Key
 
@@ -16,7 +15,6 @@ ACTIVE = "ACTIVE"
 PROVISIONED = "PROVISIONED"
 WITH_NEW_IMAGE = ("NEW_IMAGE", "NEW_AND_OLD_IMAGES")
 WITH_OLD_IMAGE = ("OLD_IMAGE", "NEW_AND_OLD_IMAGES")
-_TYPES = {"S": str, "N": str, "B": bytes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,26 +98,6 @@ class TableFacts:
 
     def key_of(self, item: Item) -> Key:
         return {name: item[name] for name in self.keys}
-
-    def check_key(self, key: Mapping[str, Any]) -> None:
-        """Compare a key that somebody gave with the table's own.
-
-        :raises DataError: names or types differ; DynamoDB's own words ("The provided key element does not match the schema") name neither
-        """
-        expected = ", ".join(f"{name} ({self.key_types[name]})" for name in self.keys)
-        found = ", ".join(f"{name} ({_type_of(value)})" for name, value in key.items()) or "nothing"
-        if set(key) != set(self.keys) or any(not _fits(key[name], self.key_types[name]) for name in self.keys):
-            raise DataError(f"table {self.name}: expected the key {expected}, found {found}: correct the key")
-
-
-def _type_of(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, Mapping) else type(value).__name__
-
-
-def _fits(value: Any, type_: str) -> bool:
-    if not isinstance(value, Mapping) or set(value) != {type_}:
-        return False
-    return isinstance(value[type_], _TYPES[type_]) and bool(value[type_])
 
 
 def read_table(client: Any, name: str) -> TableFacts:

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from searchops.core.errors import DataError
 from searchops.core.replay.table import facts_of
-from tests.unit.core.replay.tables import facts
 
 DESCRIBED: dict[str, Any] = {
     "TableName": "items",
@@ -95,22 +93,3 @@ def test_an_index_is_written_by_a_touch_where_it_projects_the_marker(
     index = type(index)("by-day", True, "day", None, projection, included)
 
     assert index.is_written_by("marker", "revision") is written
-
-
-@pytest.mark.parametrize(
-    ("key", "found"),
-    [
-        ({"pk": {"S": "a"}}, "pk (S)"),
-        ({"pk": {"N": "1"}, "sk": {"N": "1"}}, "pk (N), sk (N)"),
-        ({"pk": {"S": "a"}, "sk": {"S": "1"}}, "pk (S), sk (S)"),
-        ({"pk": {"S": "a"}, "sk": {"N": "1"}, "more": {"S": "b"}}, "pk (S), sk (N), more (S)"),
-        ({"pk": "a", "sk": 1}, "pk (str), sk (int)"),
-        ({}, "nothing"),
-    ],
-)
-def test_a_key_of_other_names_or_types_is_refused_with_both(key: dict[str, Any], found: str) -> None:
-    facts().check_key({"pk": {"S": "a"}, "sk": {"N": "1"}})
-    with pytest.raises(DataError) as refused:
-        facts().check_key(key)
-
-    assert str(refused.value) == f"table items: expected the key pk (S), sk (N), found {found}: correct the key"
