@@ -109,7 +109,7 @@ def classified(error: Exception, table: str, operation: str) -> SearchOpsError:
     code = code_of(error)
     # Of an error whose text was cut, botocore knows the status alone, and calls that the code.
     if isinstance(error, ChecksumError | ResponseParserError) or code.isdigit():
-        return TransientError(f"table {table}: the answer to {operation} came damaged", reason=str(error)[:1000])
+        return damaged(table, operation, str(error)[:1000])
     reason = f"{code}: {message_of(error)}"
     if throttle := throttle_of(error):
         return Throttled(table, operation, throttle, reason)
@@ -126,6 +126,14 @@ def classified(error: Exception, table: str, operation: str) -> SearchOpsError:
     if code == "ValidationException":
         return DataError(f"table {table} does not take the request {operation}: {message_of(error)}", reason=reason)
     return classify_client_error(error)
+
+
+def damaged(table: str, operation: str, reason: str = "") -> TransientError:
+    """An answer that was cut on its way. botocore may read that as one that says nothing, without an error."""
+    return TransientError(f"table {table}: the answer to {operation} came damaged", reason=reason)
+
+
+_EMPTY = {"ResponseMetadata"}
 
 
 def message_of(error: BaseException) -> str:
@@ -147,14 +155,17 @@ def asked(
     sleep: Callable[[float], None] = time.sleep,
     **request: Any,
 ) -> dict[str, Any]:
-    """Make a call that may be made twice (a read), until it is answered.
+    """Make a call that may be made twice (a read, of which each answer says something), until it is answered.
 
     :raises TransientError: it was not, `TRIES` times in a row
     :raises DataError: it can not be
     """
     for attempt in range(1, TRIES + 1):
         try:
-            return call(TableName=table, **request)
+            answer = call(TableName=table, **request)
+            if answer.keys() <= _EMPTY:
+                raise damaged(table, operation)
+            return answer
         except Exception as error:
             told = classified(error, table, operation)
             if not isinstance(told, TransientError) or attempt == TRIES:

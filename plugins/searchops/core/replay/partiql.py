@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from searchops.core.errors import SearchOpsError
-from searchops.core.replay.calls import classified
+from searchops.core.replay.calls import classified, damaged
 from searchops.core.replay.effects import Keys
 from searchops.core.replay.model import AttributeValue, Key, Outcome, Touched, Units
 from searchops.core.replay.touch import FIVE_YEARS_SECONDS, LEAST_ID, Touch
@@ -66,6 +66,8 @@ class BatchTouch:
             answer = self._client.batch_execute_statement(Statements=statements, ReturnConsumedCapacity="TOTAL")
         except Exception as error:
             raise classified(error, self._facts.name, "PartiQLUpdate") from error
+        if "Responses" not in answer:
+            raise damaged(self._facts.name, "PartiQLUpdate")
         told: Sequence[Mapping[str, Any]] = answer.get("ConsumedCapacity", ())
         each = sum(float(entry["CapacityUnits"]) for entry in told) / len(keys) if told else 1.0
         return [self._read(touch, key, response, now, each) for key, response in zip(keys, answer["Responses"], strict=True)]

@@ -18,7 +18,7 @@ from typing import Any
 
 from searchops.core.errors import DataError, SearchOpsError, code_of
 from searchops.core.replay import records
-from searchops.core.replay.calls import classified, message_of
+from searchops.core.replay.calls import classified, damaged, message_of
 from searchops.core.replay.effects import Keys
 from searchops.core.replay.model import AttributeValue, Key, Outcome, Touched, Units
 from searchops.core.replay.records import REPLAY_ID, REPLAY_ID_DIGITS
@@ -122,6 +122,8 @@ class Touch:
             answer = self._client.update_item(Key=key, ExpressionAttributeValues={**self._values, **times}, **self._request)
         except Exception as error:
             return self.refused(key, error, now)
+        if self._version and "Attributes" not in answer:
+            raise damaged(self._table, "UpdateItem")  # the item is touched; another try tells its version
         return Touched(key, Outcome.TOUCHED, units_of(answer), self._version_in(answer.get("Attributes")))
 
     def _prepare(self, facts: Keys) -> dict[str, Any]:

@@ -100,7 +100,13 @@ def test_the_words_of_a_refusal_are_told():
 def test_the_client_of_touches_is_one_that_botocore_knows():
     config = Config(**CLIENT)
 
-    assert (config.retries, config.parameter_validation) == ({"total_max_attempts": 1}, False)
+    assert (config.retries["total_max_attempts"], config.parameter_validation) == (1, False)
+
+
+def test_an_answer_that_was_cut_is_not_taken_for_an_empty_one():
+    answers = [{"ResponseMetadata": {}}, {"Items": [], "ResponseMetadata": {}}]
+
+    assert "Items" in asked(lambda **_: answers.pop(0), "products", "Scan", sleep=lambda _: None)
 
 
 def failing(*errors: Exception) -> Any:
