@@ -61,8 +61,8 @@ figures: environment ## write what make bench has measured of bulk indexing and 
 	@export PYTHONPATH=build/figures/python; missing=0; $(BIN)/python -m benchmarks.bulk.report || missing=1; \
 		$(BIN)/python -m benchmarks.replay.report || exit $$missing
 
-faults: setup ## break bulk indexing 200 times and let a referee compare; SEEDS=17 or SEEDS=1-50,99 for some of them
-	@$(BIN)/python -m local.faults $(if $(SEEDS)$(SEED),--seeds $(or $(SEEDS),$(SEED)))
+faults: setup ## break bulk indexing and replays at random and let referees compare; NAME=replay for one, SEEDS=17 or SEEDS=1-50,99 for some
+	@$(BIN)/python -m local.faults $(if $(NAME),--name $(NAME)) $(if $(SEEDS)$(SEED),--seeds $(or $(SEEDS),$(SEED)))
 
 screenshots: setup ## take the documents' pictures of the Airflow UI anew; needs Debian's chromium and fonts-noto-cjk
 	@$(BIN)/uv pip install -q --target build/screenshots/python -r docs/requirements.txt -c constraints.txt

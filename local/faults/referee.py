@@ -77,7 +77,7 @@ def judge(case: Case) -> Verdict:
     verdict = Verdict()
     sent = documents(case.seed, case.scheme, case.count)
     with httpx.Client(base_url=case.place.true_node_url, trust_env=False, timeout=60) as node:
-        held, twice = _read(node, case.place.index)
+        held, twice = read_documents(node, case.place.index)
         found_by_search = _count(node, case.place.alias)
     verdict.add("documents twice", twice)
     verdict.documents = len(held)
@@ -94,7 +94,7 @@ def judge(case: Case) -> Verdict:
     return verdict
 
 
-def _read(node: httpx.Client, index: str) -> tuple[dict[str, Held], list[str]]:
+def read_documents(node: httpx.Client, index: str) -> tuple[dict[str, Held], list[str]]:
     """All documents, tombstones too, and the ids that there are more than once."""
     node.post(f"/{index}/_refresh").raise_for_status()
     body = {"query": {"match_all": {}}, "version": True, "track_total_hits": True, "size": 10_000}

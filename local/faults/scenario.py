@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from local.faults.documents import Scheme
 from local.simulators.node_faults.faults import Fault, Kind
 
 DOCUMENTS = 1_000
+_K = TypeVar("_K")
 _SCHEMES = (
     Scheme.TOMBSTONES,
     Scheme.ONCE,
@@ -24,7 +25,7 @@ _OF_ITEMS = tuple(kind for kind in Kind if kind.of_items)
 # A 413 is drawn for the larger requests only: one that strikes a single document says that this one is too large.
 _OF_REQUESTS = tuple(kind for kind in Kind if not kind.of_items and kind not in (Kind.STATUS_413, Kind.STATUS_413_HTML))
 # Of S3: what is answered, and what is lost. The others are words of a node.
-_OF_S3 = (Kind.STATUS_500, Kind.STATUS_503, Kind.RESET_BEFORE, Kind.RESET_AFTER, Kind.LATE_502, Kind.SLOW)
+OF_S3 = (Kind.STATUS_500, Kind.STATUS_503, Kind.RESET_BEFORE, Kind.RESET_AFTER, Kind.LATE_502, Kind.SLOW)
 _FIREHOSE: Sequence[Mapping[str, Any]] = (
     {"kind": "throttle", "operation": "PutRecordBatch", "share": 0.3},
     {"kind": "fail_records", "share": 0.4},
@@ -99,10 +100,10 @@ class Scenario:
             concurrency=random.choice(((1, 1), (1, 4), (2, 8))),
             gzip=random.random() < 0.2,
             with_stream=random.random() < 0.8,
-            node=_drawn(random, _OF_ITEMS, random.uniform(0, 0.4)) | _drawn(random, _OF_REQUESTS, random.uniform(0.05, 0.5)),
+            node=drawn(random, _OF_ITEMS, random.uniform(0, 0.4)) | drawn(random, _OF_REQUESTS, random.uniform(0.05, 0.5)),
             orders=_orders(random),
-            delivery=_drawn(random, (Kind.ITEM_429, *_OF_REQUESTS), random.choice((0.0, 0.3))),
-            bucket=_drawn(random, _OF_S3, random.choice((0.0, 0.0, 0.05, 0.1))),
+            delivery=drawn(random, (Kind.ITEM_429, *_OF_REQUESTS), random.choice((0.0, 0.3))),
+            bucket=drawn(random, OF_S3, random.choice((0.0, 0.0, 0.05, 0.1))),
             firehose=[{**order, "seed": seed} for order in random.sample(_FIREHOSE, random.randint(0, 3))],
             kills=[_kill(random, 90) for _ in range(random.randint(1, 3))] if killed else (),
             kill_settling=_kill(random, 20) if killed else None,
@@ -112,7 +113,7 @@ class Scenario:
         )
 
 
-def _drawn(random: Random, kinds: Sequence[Kind], total: float) -> dict[Kind, float]:
+def drawn(random: Random, kinds: Sequence[_K], total: float) -> dict[_K, float]:
     """Some of the kinds, which together come to that probability."""
     if not total:
         return {}

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from local.faults.__main__ import numbers
-from local.faults.campaign import measures
+from local.faults.bulk import measures
 from local.faults.documents import Scheme
 from local.faults.run import Outcome
 from local.faults.scenario import Scenario

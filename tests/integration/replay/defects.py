@@ -1,0 +1,131 @@
+"""Workers with a defect each: what a referee is there to find."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from local.faults.replay.items import MARKER
+from local.faults.replay.worker import Order, Worker
+from searchops.core.replay import run
+from searchops.core.replay.identity import Replays
+from searchops.core.replay.model import Outcome, Touched, Units
+from searchops.core.replay.run import Done, Job
+from searchops.core.replay.select import Reader
+from searchops.core.replay.touch import Touch
+from searchops.core.replay.touched import TouchedPages
+
+_prepare, _pages = Touch._prepare, Reader.pages
+_LATER_MARKER = re.compile(re.escape(" AND (attribute_not_exists(#marker) OR #marker >= :least AND #marker < :id)"))
+
+
+def _with_condition(change: Any) -> None:
+    def prepare(touch: Touch, facts: Any) -> dict[str, Any]:
+        request = _prepare(touch, facts)
+        condition = change(request["ConditionExpression"])
+        assert condition != request["ConditionExpression"]
+        named = {name: value for name, value in touch._values.items() if name in f"{condition} {request['UpdateExpression']}"}
+        touch._values = named
+        return {**request, "ConditionExpression": condition}
+
+    Touch._prepare = prepare  # type: ignore[method-assign]
+
+
+class TouchesWhatIsTouched(Worker):
+    """Without looking at the marker."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(order)
+        _with_condition(lambda condition: _LATER_MARKER.sub("", condition))
+
+
+class TouchesWhatIsGone(Worker):
+    """Without looking whether the item is there, so that it makes items."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(order)
+        _with_condition(lambda condition: re.sub(r"attribute_exists\(#pk\) AND ", "", condition))
+
+
+class ReadsAndPuts(Worker):
+    """As the scripts do that are found on the web: what the application writes in between is lost."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(order)
+        version = self.toucher().version_attribute
+
+        def touch(self: Touch, key: Any) -> Touched:
+            found = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+            if not found:
+                return Touched(key, Outcome.DELETED, Units(table=1.0))
+            self._client.put_item(TableName=self._table, Item={**found, MARKER: {"S": self.replay_id}})
+            number = found.get("revision", {}).get("N") if version else None
+            return Touched(key, Outcome.TOUCHED, Units(table=1.0), int(number) if number else None)
+
+        Touch.__call__ = touch  # type: ignore[method-assign]
+
+
+class SkipsPages(Worker):
+    """Of each part the second page is read and never touched."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(order)
+
+        def pages(reader: Reader, part: str, cursor: Any = None) -> Any:
+            for number, page in enumerate(_pages(reader, part, cursor)):
+                yield replace(page, keys=()) if number == 1 else page
+
+        Reader.pages = pages  # type: ignore[method-assign]
+
+
+class ChecksOffBeforeItTouches(Worker):
+    """A page whose touches are under way counts as done, so that a kill loses it."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(order)
+        settle = run._Run._settle
+
+        def early(self: Any, flight: Any) -> None:
+            before = self._at[flight.part]
+            self._checkpoints.save(before.after(before.counts, flight.page.cursor))
+            settle(self, flight)
+
+        run._Run._settle = early  # type: ignore[method-assign]
+
+
+class GoesOnWithWhatIsFinished(Worker):
+    """A day that is replayed again gets the id that it had, and no item is touched."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(order)
+
+        def finish(replays: Replays, replay: Any, counts: Any) -> Any:
+            return replace(replay, counts=counts)
+
+        Replays.finish = finish  # type: ignore[method-assign]
+
+
+class CountsOneTooMany(Worker):
+    def report(self, done: Done) -> None:
+        counts = replace(done.counts, selected=done.counts.selected + 1, touched=done.counts.touched + 1)
+        super().report(replace(done, counts=counts))
+
+
+class ForgetsKeys(Worker):
+    """Of each page the first key is not on the list."""
+
+    def job(self) -> Job:
+        def touched(replay_id: str) -> Any:
+            return _Forgetful(TouchedPages(self.bucket, self.facts.name, replay_id))
+
+        return replace(super().job(), touched=touched)
+
+
+class _Forgetful:
+    def __init__(self, store: TouchedPages) -> None:
+        self._store = store
+
+    def keep(self, part: str, page: int, entries: Sequence[Touched]) -> None:
+        self._store.keep(part, page, entries[1:])
