@@ -80,7 +80,8 @@ class Campaign:
 
     def processes(self) -> ForkServerContext:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([*self.preloaded, __name__])
+        # With the main module, which a new process would import anew otherwise: with all campaigns.
+        context.set_forkserver_preload(["__main__", *self.preloaded, __name__])
         return context
 
     @contextmanager
