@@ -31,7 +31,7 @@ def described(outcome: Outcome) -> str:
         f"{outcome.replays} replays",
         f"{outcome.resumed} of them resumed",
         f"{outcome.lives} lives",
-        f"{outcome.refused} times refused",
+        f"{outcome.refused} of them refused",
     ]
     return f"({outcome.scheme}), {outcome.seconds:.1f} s: {ends}; {', '.join(facts)}"
 
@@ -47,7 +47,7 @@ def measures(outcomes: Sequence[Outcome], seconds: float) -> list[Measure]:
         Measure("kills", "kills", [sum(outcome.kills for outcome in outcomes)]),
         Measure("replays", "replays", [sum(outcome.replays for outcome in outcomes)]),
         Measure("replays resumed by another process", "replays", [sum(outcome.resumed for outcome in outcomes)]),
-        Measure("refused while another touched the table", "times", [sum(outcome.refused for outcome in outcomes)]),
+        Measure("tries refused while another touched the table", "tries", [sum(outcome.refused for outcome in outcomes)]),
         Measure("lives of the tasks of a run", "lives", [outcome.lives for outcome in outcomes]),
         Measure("time of the replays of a run", "s", [round(outcome.replay_seconds, 2) for outcome in outcomes]),
         Measure("time of a run", "s", [round(outcome.seconds, 2) for outcome in outcomes]),

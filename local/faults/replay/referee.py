@@ -87,6 +87,13 @@ class Record:
         marker = _marker(self.new)
         return marker if _is_id(marker) and marker != _marker(self.old) else ""
 
+    @property
+    def changed(self) -> set[str]:
+        """The attributes that differ, where there was an item before and after."""
+        if self.new is None or self.old is None:
+            return set()
+        return {name for name in {*self.new, *self.old} if self.new.get(name) != self.old.get(name)}
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -232,6 +239,10 @@ def _judge_touches(found: Found) -> Iterator[Finding]:
                 yield name, "items made by a touch"
             if record.touch in seen:
                 yield name, f"items touched twice by the replay {record.touch}"
+            if record.new and record.old and _written_by(record.new) < _written_by(record.old):
+                yield name, "updates of the application that were undone"
+            if record.changed == {"revision"}:  # a touch that found its own marker; the application changes `app` as well
+                yield name, f"items touched twice by the replay {_marker(record.new)}"
             seen |= {record.touch} - {""}
         one = found.first.get(name)
         # TTL may remove an item at any moment, also while we read.
@@ -379,6 +390,11 @@ def _judge_letters(found: Found) -> Iterator[Finding]:
 
 def _marker(item: Item | None) -> str:
     return str((item or {}).get(MARKER, {}).get("S", ""))
+
+
+def _written_by(item: Item) -> int:
+    """The number of the write that the item shows; they grow."""
+    return int(item.get("app", {"N": "0"})["N"])
 
 
 def _is_id(marker: str) -> bool:

@@ -28,8 +28,6 @@ PRELOADED = ("local.faults.replay.worker", "local.faults.replay.referee")
 CALM_LIFE = 12
 """The life of a task with which the faults end: the rest has to come to its end without."""
 MOST_LIVES = 40
-_WRITES_BEFORE = 5
-"""Of the application, before the first replay begins."""
 
 
 @dataclass(slots=True)
@@ -37,7 +35,7 @@ class Outcome:
     """What a run came to; it is right when nothing is ``wrong``.
 
     :param happened: how often each kind of fault struck
-    :param lives: of all tasks; ``refused``: how often one of them was told that another has the table
+    :param lives: of all tasks; ``refused``: how many of them were told that another has the table
     :param resumed: replays that were ended by another process than the one that began them
     :param transient: how often a process ended that is then begun again, by its error
     """
@@ -84,9 +82,10 @@ class Run:
         try:
             self._replay(place)
             self._outcome.replay_seconds = time.monotonic() - began
-            self._calm(place)
+            self._calm()
             self._world.stop_writing()
             self._world.come_to_rest(place, self._scenario)
+            self._outcome.happened.update(self._world.delivered(place))
             verdict = self._judge(place)
             self._outcome.wrong += verdict.wrong
             self._outcome.ends = verdict.ends
@@ -112,7 +111,7 @@ class Run:
         """Begin a task again until it is done, as a retry does."""
         for life in range(MOST_LIVES):
             if life == CALM_LIFE:
-                self._calm(place)
+                self._calm()
             with self._lock:
                 kill = self._kills.pop(0) if self._kills else None
                 self._outcome.lives += 1
@@ -156,10 +155,10 @@ class Run:
                 elif what == "refused":
                     self._outcome.refused += 1
 
-    def _calm(self, place: Place) -> None:
+    def _calm(self) -> None:
         """End all faults, and keep how many there were."""
         with self._lock:
-            self._outcome.happened.update(self._world.happened(place))
+            self._outcome.happened.update(self._world.happened())
             self._world.calm()
 
     def _judge(self, place: Place) -> Verdict:

@@ -160,11 +160,14 @@ def work(kind: type[Worker], order: Order, told: Connection) -> None:
 
 
 def _as_soon_as_free(replay: Callable[[], Done], told: Connection) -> Done:
+    refused = False
     while True:
         try:
             return replay()
         except InProgress:
-            told.send(("refused",))
+            if not refused:
+                told.send(("refused",))
+            refused = True
         time.sleep(_REFUSED_SECONDS)
 
 

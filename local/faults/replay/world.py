@@ -49,6 +49,9 @@ from searchops.core.replay.table import read_table
 
 CAUGHT_UP_SECONDS = 60.0
 FUNCTION_SECONDS = 20
+_DELIVERED = ("twice", "together", "kill_handler", "errors", "partial_failures")
+_MOST_PUTS = 25
+"""Of one BatchWriteItem: DynamoDB's own limit."""
 _ID = "pk|sk"
 _BY_ATTRIBUTE = schemes.Scheme(schemes.VersionScheme.ATTRIBUTE, schemes.Deletes.TOMBSTONE, attribute="revision", id=_ID)
 _BY_SEQUENCE = schemes.Scheme(schemes.VersionScheme.SEQUENCE, schemes.Deletes.TOMBSTONE, id=_ID)
@@ -131,8 +134,8 @@ class World:
             order = getattr(self._poller, delivery.order)
             order(function, times=delivery.times, after=delivery.after, **delivery.options)
 
-    def happened(self, place: Place) -> Counter[str]:
-        """Every kind of fault that has struck since `begin`, by what was struck."""
+    def happened(self) -> Counter[str]:
+        """Every kind of fault that has struck since the last `calm`, by what was struck; those of deliveries are told by `delivered`."""
         found: Counter[str] = Counter()
         for name, counts in (
             ("DynamoDB", self.dynamodb_faults.counts()),
@@ -140,9 +143,12 @@ class World:
             ("S3", self.bucket_faults.counts()),
         ):
             found.update({f"{name}: {kind}": count for kind, count in counts.items()})
-        delivered = self._poller.counts(place.table)
-        found.update({f"delivery: {kind}": delivered[kind] for kind in ("twice", "together", "kill_handler") if delivered[kind]})
         return found
+
+    def delivered(self, place: Place) -> Counter[str]:
+        """Every kind of fault that deliveries have met, and how often handlers failed for it."""
+        counts = self._poller.counts(place.table)
+        return Counter({f"delivery: {kind}": counts[kind] for kind in _DELIVERED if counts[kind]})
 
     def calm(self) -> None:
         """End all faults but those that deliveries are still to meet."""
@@ -232,8 +238,13 @@ class World:
                 }
             ],
         )
-        for item in (one.item for one in first.values()):
-            self._dynamodb.put_item(TableName=name, Item=item)
+        puts = [{"PutRequest": {"Item": one.item}} for one in first.values()]
+        for start in range(0, len(puts), _MOST_PUTS):
+            answer = self._dynamodb.batch_write_item(RequestItems={name: puts[start : start + _MOST_PUTS]})
+            if answer["UnprocessedItems"]:
+                raise RuntimeError(
+                    f"the table {name}: expected all items put, found {len(answer['UnprocessedItems'][name])} left"
+                )
         ttl = {"Enabled": True, "AttributeName": "expires"}
         self._dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=ttl)
         stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}

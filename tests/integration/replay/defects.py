@@ -11,7 +11,7 @@ from local.faults.replay.items import MARKER
 from local.faults.replay.worker import Order, Worker
 from searchops.core.replay import run
 from searchops.core.replay.identity import Replays
-from searchops.core.replay.model import Outcome, Touched, Units
+from searchops.core.replay.model import Counts, Outcome, Touched, Units
 from searchops.core.replay.run import Done, Job
 from searchops.core.replay.select import Reader
 from searchops.core.replay.touch import Touch
@@ -81,18 +81,18 @@ class SkipsPages(Worker):
 
 
 class ChecksOffBeforeItTouches(Worker):
-    """A page whose touches are under way counts as done, so that a kill loses it."""
+    """A page that has been read counts as done, so that a kill loses its touches."""
 
     def __init__(self, order: Order) -> None:
         super().__init__(order)
-        settle = run._Run._settle
+        turns = run._Run._turns
 
-        def early(self: Any, flight: Any) -> None:
-            before = self._at[flight.part]
-            self._checkpoints.save(before.after(before.counts, flight.page.cursor))
-            settle(self, flight)
+        def early(self: Any) -> Any:
+            for part, page in turns(self):
+                self._checkpoints.save(self._at[part].after(Counts(), page.cursor))
+                yield part, page
 
-        run._Run._settle = early  # type: ignore[method-assign]
+        run._Run._turns = early  # type: ignore[method-assign]
 
 
 class GoesOnWithWhatIsFinished(Worker):

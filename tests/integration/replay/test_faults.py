@@ -41,6 +41,10 @@ def test_every_item_has_its_record_and_nothing_is_lost_whatever_fails(world: Wor
     assert outcome.ends["records of touches"] > scenario.count / 2
 
 
+# A slow replay of a busy table: what has been read is often another item, or gone, when it is touched.
+BUSY: dict[str, object] = {"rate": 400.0, "dynamodb": {Kind.SLOW: 0.9}, "groups": [[Task()]]}
+
+
 def judged(world: World, folder: Path, kind: type[Worker], **changes: object) -> Outcome:
     """A short run of one day, in which answers are lost and much is written."""
     calm = replace(
@@ -73,7 +77,6 @@ def test_the_referee_has_nothing_to_say_of_a_worker_without_defects(world: World
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (defects.TouchesWhatIsTouched, "items touched twice by the replay"),
         (defects.SkipsPages, "items without a record of the replay"),
         (defects.CountsOneTooMany, "items are said to be touched"),
         (defects.ForgetsKeys, "touched keys that are not listed"),
@@ -85,31 +88,31 @@ def test_the_referee_finds_a_defect(world: World, tmp_path: Path, kind: type[Wor
     assert words in found, found
 
 
+def test_the_referee_finds_items_that_are_touched_twice(world: World, tmp_path: Path) -> None:
+    # Where touches leave the version, a second one under the same id changes nothing, and DynamoDB makes no record of it.
+    found = "\n".join(judged(world, tmp_path, defects.TouchesWhatIsTouched, scheme=Scheme.SHARED).wrong)
+
+    assert "items touched twice by the replay" in found, found
+
+
 def test_the_referee_finds_items_that_a_touch_has_brought_back(world: World, tmp_path: Path) -> None:
-    # A slow replay of a busy table: what is selected is often gone when it is touched.
-    changes = {"rate": 400.0, "threads": 1, "dynamodb": {Kind.SLOW: 0.9}, "groups": [[Task()]]}
+    found = "\n".join(judged(world, tmp_path, defects.TouchesWhatIsGone, **BUSY).wrong)
 
-    found = "\n".join(judged(world, tmp_path, defects.TouchesWhatIsGone, **changes).wrong)
-
-    assert "deleted items that are back" in found or "items made by a touch" in found, found
+    assert "items made by a touch" in found, found
 
 
 def test_the_referee_finds_updates_of_the_application_that_are_lost(world: World, tmp_path: Path) -> None:
-    changes = {"rate": 400.0, "threads": 1, "dynamodb": {Kind.SLOW: 0.9}, "groups": [[Task()]]}
+    found = "\n".join(judged(world, tmp_path, defects.ReadsAndPuts, **BUSY).wrong)
 
-    found = "\n".join(judged(world, tmp_path, defects.ReadsAndPuts, **changes).wrong)
-
-    assert "updates of the application that are lost" in found or "deleted items that are back" in found, found
+    assert "updates of the application that" in found, found
 
 
 def test_the_referee_finds_a_checkpoint_that_is_ahead(world: World, tmp_path: Path) -> None:
-    kills = [Kill(request, "before") for request in (30, 31, 32, 33)]
+    kills = [Kill(request, "before") for request in (14, 16, 18, 20)]
 
-    outcome = judged(world, tmp_path, defects.ChecksOffBeforeItTouches, kills=kills, dynamodb={})
+    found = "\n".join(judged(world, tmp_path, defects.ChecksOffBeforeItTouches, kills=kills, dynamodb={}).wrong)
 
-    assert any("items without a record of the replay" in wrong or "items are said to be" in wrong for wrong in outcome.wrong), (
-        outcome.wrong
-    )
+    assert "items without a record of the replay" in found, found
 
 
 def test_the_referee_finds_that_a_day_is_not_replayed_again(world: World, tmp_path: Path) -> None:

@@ -130,6 +130,15 @@ def test_a_second_touch_is_right_where_the_application_has_put_the_item_anew_and
     assert f"1 items touched twice by the replay {OURS}: a|1" in found
 
 
+def test_what_the_application_wrote_last_is_never_undone() -> None:
+    newer = item(2, 2000, app=2, n=5)
+    records = [*RECORDS, Record(6, "a|2", newer, PUT), Record(7, "a|2", touched(PUT), newer)]
+
+    found = judge(replace(RIGHT, records=records, items={**RIGHT.items, "a|2": touched(PUT)})).wrong
+
+    assert "1 updates of the application that were undone: a|2" in found
+
+
 def test_an_item_that_stayed_needs_a_record_of_the_replay_or_of_a_later_one() -> None:
     def with_first(id: str) -> list[str]:
         first = Record(1, "a|1", touched(item(1), id), item(1))
@@ -167,6 +176,10 @@ def test_where_touches_raise_the_version_each_counts() -> None:
         replays=(),
     )
     assert judge(shared).wrong == []
+
+    again = touched(item(1, 3))
+    twice = replace(shared, records=[*shared.records, Record(9, "a|1", again, raised)], items={**shared.items, "a|1": again})
+    assert f"1 items touched twice by the replay {OURS}: a|1" in judge(twice).wrong
 
     unraised = replace(shared, items={**shared.items, "a|1": touched(item(1))})
     assert "1 items of other content: a|1" in judge(unraised).wrong
