@@ -499,9 +499,14 @@ def _listed(bucket: _Bucket, prefix: str) -> Counter[str]:
 
 
 def _left_open(dynamodb: Any, place: Place) -> list[str]:
-    key = {"id": {"S": f"replays#{place.table}"}}
-    item = dynamodb.get_item(TableName=place.claims, Key=key, ConsistentRead=True).get("Item", {})
-    return list(item.get("open", {}).get("SS", ()))
+    """Digests of the selections whose replay nobody has ended. One may be noted that has: whoever ended it was killed before it said so."""
+
+    def item(id: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = dynamodb.get_item(TableName=place.claims, Key={"id": {"S": id}}, ConsistentRead=True)
+        return found.get("Item", {})
+
+    noted = item(f"replays#{place.table}").get("open", {}).get("SS", ())
+    return [digest for digest in noted if item(f"replay#{place.table}#{digest}").get("state", {}).get("S") == "open"]
 
 
 @dataclass(frozen=True, slots=True)
