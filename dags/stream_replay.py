@@ -7,7 +7,7 @@ day touches every item of that day, so that DynamoDB Streams sends it to its con
 - **Which day**: that on which a run's data interval begins, in the time zone of the table's `date_index`. Give the range in that time zone
   (in the UI: switch the time zone in the user menu): from 00:00 of the first day to 00:00 of the last one, which is included.
 - **A day once more**: choose *All Runs* under *Reprocess Behavior*. *Missing Runs* takes days that have no run yet, *Missing and Errored Runs*
-  also those whose run has failed; such a run goes on where it was.
+  also those whose run has failed; such a run goes on where it was, or, when all was touched, replays the day again.
 - **Today**, or days that are not in a row: trigger a run and name them (`days`, or `first_day` and `last_day`). A backfill takes past days only.
 - **Dry run**: `dry_run` shows items, bytes, capacity units, duration, cost and what the consumers will see; nothing is written. In a backfill:
   tick *Override parameters on existing runs*. A run keeps its parameters: after a dry run the same days need *All Runs* **and** the parameter

@@ -45,7 +45,11 @@ FORM = {
     "sample": Param(None, type=["null", "integer"], minimum=1, description="So many items, wherever they are: to try it out."),
     "whole_table": Param(False, type="boolean", description="Every item of the table, by a parallel scan."),
     "segments": Param(
-        16, type="integer", minimum=1, maximum=1000, description="Of that scan. Another number is another replay: it begins anew."
+        16,
+        type="integer",
+        minimum=1,
+        maximum=1000,
+        description="Of that scan. A replay that is gone on with keeps those it began with.",
     ),
     **PARAMS,
     "dry_run": Param(
