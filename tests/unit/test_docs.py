@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from searchops.core.functions.redrive import Fate
+from searchops.core.replay.arrivals import Arrival
+from searchops.core.replay.choice import Choice
+from searchops.core.replay.model import Outcome
 from searchops.inventory.models import (
     Consumer,
     DateIndex,
@@ -22,11 +26,13 @@ from searchops.inventory.models import (
     Waits,
 )
 from searchops.task_groups.dictionary import TASKS
+from searchops.task_groups.replay import PARAMS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 JOB = (ROOT / "docs" / "dictionary_sync.md").read_text(encoding="utf-8")
 FUNCTIONS = (ROOT / "docs" / "functions.md").read_text(encoding="utf-8")
+REPLAY = (ROOT / "docs" / "stream_replay.md").read_text(encoding="utf-8")
 REPLAYED_TABLES = (ROOT / "docs" / "stream_replay_tables.md").read_text(encoding="utf-8")
 
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -99,6 +105,18 @@ def test_every_field_of_a_function_and_every_fate_of_a_failed_event_is_explained
 @pytest.mark.parametrize("model", [TableEntry, DateIndex, Consumer, Replay], ids=lambda model: model.__name__)
 def test_every_field_of_a_table_is_explained(model: type[Model]) -> None:
     assert set(model.model_fields) - {*re.findall(r"`([a-z_]+)`", REPLAYED_TABLES)} == set()
+
+
+def test_every_field_of_the_forms_of_a_replay_is_explained() -> None:
+    wanted = {*(field.name for field in fields(Choice)), *PARAMS, "dry_run"} - {"interval_start"}
+
+    assert wanted - {*re.findall(r"`([a-z_]+)`", REPLAY)} == set()
+
+
+# What has arrived is "in the index" there; what was touched before is "touched".
+@pytest.mark.parametrize("end", sorted({*Outcome, *Arrival} - {Outcome.OURS_BEFORE, Arrival.ARRIVED}))
+def test_every_end_of_an_item_of_a_replay_is_explained(end: str) -> None:
+    assert re.search(rf"^\| [^|]*{end.replace('_', ' ')}", REPLAY, re.MULTILINE)
 
 
 def test_every_dag_is_in_the_readme() -> None:
