@@ -26,9 +26,10 @@ def _with_condition(change: Any) -> None:
         request = _prepare(touch, facts)
         condition = change(request["ConditionExpression"])
         assert condition != request["ConditionExpression"]
-        named = {name: value for name, value in touch._values.items() if name in f"{condition} {request['UpdateExpression']}"}
-        touch._values = named
-        return {**request, "ConditionExpression": condition}
+        words = f"{condition} {request['UpdateExpression']}"  # DynamoDB refuses names and values that are not used
+        touch._values = {name: value for name, value in touch._values.items() if name in words}
+        names = {name: value for name, value in request["ExpressionAttributeNames"].items() if name in words}
+        return {**request, "ConditionExpression": condition, "ExpressionAttributeNames": names}
 
     Touch._prepare = prepare  # type: ignore[method-assign]
 
