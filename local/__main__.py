@@ -15,7 +15,7 @@ DEFAULT_DIRECTORY = ROOT / "build" / "local"
 
 
 def up(arguments: argparse.Namespace) -> int:
-    """Start the local cloud with the demo's domains, dictionaries, documents and function, and leave it running."""
+    """Start the local cloud with the demo's domains, dictionaries, documents, functions and table, and leave it running."""
     stop_at_the_first_interrupt()
     state = State.read(arguments.directory)
     if state is not None and state.supervisor() is not None:

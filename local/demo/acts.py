@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from local.demo import idempotency, loads
+from local.demo import idempotency, loads, replays
 from local.demo.checks import Facts, NotTrue, require
 from local.demo.dataset import SYNONYMS, USER_DICTIONARY, Found
 from local.demo.world import ARCHIVE, ARCHIVE_SYNONYMS, DOMAIN, PACKAGE_IDS, SPEED, World
@@ -272,5 +272,6 @@ ACTS: Mapping[str, Mapping[str, Callable[[World], Facts]]] = {
     },
     "idempotency": idempotency.ACTS,
     "bulk": loads.ACTS,
+    "replay": replays.ACTS,
 }
 """By job, in the order in which they are played: later acts stand on earlier ones."""

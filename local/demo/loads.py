@@ -101,16 +101,19 @@ def load(world: World, index: str, files: Mapping[str, Sequence[Row]]) -> dict[s
 
 def run(world: World, dag_id: str, task_id: str, **conf: Any) -> Any:
     """Run a DAG until it is green, and give what a task returned."""
+    run_id = world.cloud.airflow.trigger(dag_id, conf)
+    green(world, dag_id, run_id)
+    return world.cloud.airflow.xcom(dag_id, run_id, task_id)
+
+
+def green(world: World, dag_id: str, run_id: str) -> None:
+    """Wait until a run has ended well."""
     airflow = world.cloud.airflow
-    run_id = airflow.trigger(dag_id, conf)
-    state = airflow.wait(dag_id, run_id, timeout=300)
-    if state != "success":
-        tasks = airflow.task_states(dag_id, run_id)
-        logs = [
-            airflow.log(dag_id, run_id, task)[-1500:] for task, ended in tasks.items() if ended == "failed" and "[" not in task
-        ]
-        require(False, f"{dag_id} to be green", f"{tasks}\n" + "\n".join(logs))
-    return airflow.xcom(dag_id, run_id, task_id)
+    if airflow.wait(dag_id, run_id, timeout=300) == "success":
+        return
+    failed = [task for task in airflow.task_instances(dag_id, run_id) if task["state"] == "failed"]
+    logs = [airflow.log(dag_id, run_id, task["task_id"], task["try_number"], task["map_index"])[-1500:] for task in failed]
+    require(False, f"{dag_id} to be green", f"{airflow.task_states(dag_id, run_id)}\n" + "\n".join(logs))
 
 
 def ledger_key(world: World, index: str, name: str) -> str:

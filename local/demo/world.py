@@ -1,4 +1,7 @@
-"""The demo's company: two domains on the local node, packages that somebody once published by hand, JMdict's entries as products."""
+"""The demo's company: two domains on the local node, packages that somebody once published by hand, JMdict's entries as products.
+
+The same entries are in a table, too (`local.demo.entries`).
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,16 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import boto3
+import psutil
 from opensearchpy import OpenSearch
 
 from local.cloud import ROOT, Cloud
-from local.demo import dataset
+from local.demo import dataset, entries
 from local.demo.dataset import SYNONYMS, USER_DICTIONARY, Dataset, Found, Search
 from local.furnish import FAILED_EVENTS, FUNCTION, NAMESPACE, furnish_function
 from local.simulators.packages.control import PackagesControl
 from local.simulators.slack import SlackControl
+from searchops.core.replay.records import MARKER
 
 DOMAIN, ARCHIVE = "products-search", "archive-search"
 INDEX, ALIAS, ARCHIVE_INDEX = "products-1", "products", "archive-1"
@@ -79,6 +84,16 @@ indexes:
     id: {{attributes: [event]}}
     version: {{scheme: once}}
     hand_over: {{firehose: events-overflow, patience: 1s, buffer_interval: 10s}}
+  {entries.NAME}:
+    domain: {DOMAIN}
+    id: {{attributes: [pk, sk]}}
+    version: {{scheme: attribute, attribute: revision}}
+tables:
+  {entries.NAME}:
+    index: {entries.NAME}
+    date_index: {{name: {entries.DATE_INDEX}, attribute: {entries.DATE}, format: "{entries.FORMAT}", timezone: {entries.TIMEZONE.key}}}
+    consumers: [{{function: {entries.FUNCTION}}}]
+    replay: {{marker: {MARKER}, wcu_per_second: {entries.WCU_PER_SECOND}}}
 functions:
   object-once:
     function: {FUNCTION}
@@ -90,6 +105,8 @@ functions:
 """
 
 BY_HAND = "# uploaded by hand\n"
+_SERVICE_IDS = {"dynamodbstreams": "dynamodb_streams"}
+"""By the name that boto3 knows a service by, where the variable of its endpoint has another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +174,7 @@ class World:
     def client(self, service: str) -> Any:
         """A boto3 client of a person who works beside us, with the cloud's own endpoints and credentials."""
         environment = self.cloud.environment
-        specific = f"AWS_ENDPOINT_URL_{service.upper()}"
+        specific = f"AWS_ENDPOINT_URL_{_SERVICE_IDS.get(service, service).upper()}"
         return boto3.client(
             service,
             region_name=REGION,
@@ -191,7 +208,7 @@ class World:
         return body
 
     def furnish(self) -> None:
-        """Make what exists before the first run: bucket, domains, packages by hand, indexes with documents, the function and its queue."""
+        """Make what exists before the first run: bucket, domains, packages by hand, indexes with documents, functions, a queue, a table."""
         self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         for domain in (DOMAIN, ARCHIVE):
             self.packages.domain(domain, self.cloud.endpoints["opensearch"])
@@ -210,6 +227,7 @@ class World:
         self.use(user_dictionary=0, synonyms=0)
         self.project.put(ARCHIVE_SYNONYMS, self.data.synonyms[0].content)
         furnish_function(self.client)
+        entries.furnish(self.client, self.node, self.cloud.endpoints["opensearch"], BUCKET, documents)
 
     def use(self, **generations: int) -> None:
         """Deploy a generation of a dictionary, e.g. ``use(synonyms=1)``."""
@@ -223,7 +241,16 @@ class World:
     def measure(self, searches: Sequence[Search]) -> list[Found]:
         return dataset.measure(self.node, ALIAS, searches)
 
-    # What people do beside us.
+    # What people do beside us, and the kernel.
+
+    def kill_task_of(self, dag_id: str, run_id: str, task_id: str) -> int:
+        """SIGKILL the process in which the task's code runs, as the kernel does when memory is short, and return its id."""
+        instances = self.cloud.airflow.task_instances(dag_id, run_id)
+        pid = next(int(task["pid"]) for task in instances if task["task_id"] == task_id and task["state"] == "running")
+        process = psutil.Process(pid)
+        assert self.cloud.process("airflow-scheduler").pid in [parent.pid for parent in process.parents()]
+        process.kill()
+        return pid
 
     def create_by_hand(self, name: str) -> str:
         source = self.upload_by_hand(name, BY_HAND.encode())

@@ -189,14 +189,6 @@ class Company(World):
     def kill_task(self, run_id: str, task_id: str, domain: str) -> None:
         self.kill_task_of(f"dictionary_sync_{domain}", run_id, task_id)
 
-    def kill_task_of(self, dag_id: str, run_id: str, task_id: str) -> None:
-        """SIGKILL the process in which the task's code runs, as the kernel does when memory is short."""
-        instances = self.airflow.task_instances(dag_id, run_id)
-        pid = next(task["pid"] for task in instances if task["task_id"] == task_id and task["state"] == "running")
-        process = psutil.Process(pid)
-        assert self.cloud.process("airflow-scheduler").pid in [parent.pid for parent in process.parents()]
-        process.kill()
-
     # What a test sees.
 
     @staticmethod
