@@ -10,6 +10,7 @@ from typing import Any
 from local.faults.replay.items import MARKER
 from local.faults.replay.worker import Order, Worker
 from searchops.core.replay import run
+from searchops.core.replay.calls import classified
 from searchops.core.replay.identity import Replays
 from searchops.core.replay.model import Counts, Outcome, Touched, Units
 from searchops.core.replay.run import Done, Job
@@ -58,10 +59,13 @@ class ReadsAndPuts(Worker):
         version = self.toucher().version_attribute
 
         def touch(self: Touch, key: Any) -> Touched:
-            found = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
-            if not found:
-                return Touched(key, Outcome.DELETED, Units(table=1.0))
-            self._client.put_item(TableName=self._table, Item={**found, MARKER: {"S": self.replay_id}})
+            try:
+                found = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+                if not found:
+                    return Touched(key, Outcome.DELETED, Units(table=1.0))
+                self._client.put_item(TableName=self._table, Item={**found, MARKER: {"S": self.replay_id}})
+            except Exception as error:
+                raise classified(error, self._table, "PutItem") from error
             number = found.get("revision", {}).get("N") if version else None
             return Touched(key, Outcome.TOUCHED, Units(table=1.0), int(number) if number else None)
 
