@@ -503,7 +503,8 @@ def _left_open(dynamodb: Any, place: Place) -> list[str]:
 
     def item(id: str) -> Mapping[str, Any]:
         found: Mapping[str, Any] = dynamodb.get_item(TableName=place.claims, Key={"id": {"S": id}}, ConsistentRead=True)
-        return found.get("Item", {})
+        item: Mapping[str, Any] = found.get("Item", {})
+        return item
 
     noted = item(f"replays#{place.table}").get("open", {}).get("SS", ())
     return [digest for digest in noted if item(f"replay#{place.table}#{digest}").get("state", {}).get("S") == "open"]

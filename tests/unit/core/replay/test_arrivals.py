@@ -76,7 +76,7 @@ def test_a_version_that_the_touch_has_raised_is_only_there_since_the_touch() -> 
     assert proof(adds_version=True).of(touch(5), held(4)) is None
 
 
-@pytest.mark.parametrize("version", [VersionScheme.ATTRIBUTE, *BY_MARKER])
+@pytest.mark.parametrize("version", [VersionScheme.ATTRIBUTE, *sorted(BY_MARKER, key=lambda scheme: scheme.value)])
 @pytest.mark.parametrize(
     ("marker", "end"),
     [
