@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from local.faults.replay.items import MARKER
+from local.faults.replay.items import MARKER, name_of
 from local.faults.replay.worker import Order, Worker
 from searchops.core.replay import run
 from searchops.core.replay.calls import classified
 from searchops.core.replay.identity import Replays
-from searchops.core.replay.model import Counts, Outcome, Touched, Units
+from searchops.core.replay.model import Counts, Key, Outcome, Touched, Units
 from searchops.core.replay.run import Done, Job
 from searchops.core.replay.select import Reader
 from searchops.core.replay.touch import Touch
 from searchops.core.replay.touched import TouchedPages
 
 _prepare, _pages = Touch._prepare, Reader.pages
+_MUCH_BYTES = 10_000
+"""Of the log of the application: about 50 writes."""
 _LATER_MARKER = re.compile(re.escape(" AND (attribute_not_exists(#marker) OR #marker >= :least AND #marker < :id)"))
 
 
@@ -43,7 +46,30 @@ class TouchesWhatIsTouched(Worker):
         _with_condition(lambda condition: _LATER_MARKER.sub("", condition))
 
 
-class TouchesWhatIsGone(Worker):
+class _Dawdles(Worker):
+    """The application writes much between the reading of a page and its touches."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(order)
+
+        def pages(reader: Reader, part: str, cursor: Any = None) -> Any:
+            for page in _pages(reader, part, cursor):
+                self.read(page.keys)
+                self._wait()
+                yield page
+
+        Reader.pages = pages  # type: ignore[method-assign]
+
+    def read(self, keys: Sequence[Key]) -> None: ...
+
+    def _wait(self) -> None:
+        log = self.order.journal.with_name("writes.ndjson")
+        end, enough = time.monotonic() + 30, log.stat().st_size + _MUCH_BYTES
+        while log.stat().st_size < enough and time.monotonic() < end:
+            time.sleep(0.01)
+
+
+class TouchesWhatIsGone(_Dawdles):
     """Without looking whether the item is there, so that it makes items."""
 
     def __init__(self, order: Order) -> None:
@@ -51,25 +77,29 @@ class TouchesWhatIsGone(Worker):
         _with_condition(lambda condition: re.sub(r"attribute_exists\(#pk\) AND ", "", condition))
 
 
-class ReadsAndPuts(Worker):
+class ReadsAndPuts(_Dawdles):
     """As the scripts do that are found on the web: what the application writes in between is lost."""
 
     def __init__(self, order: Order) -> None:
         super().__init__(order)
-        version = self.toucher().version_attribute
+        self._items: dict[str, Any] = {}
 
-        def touch(self: Touch, key: Any) -> Touched:
+        def touch(self_: Touch, key: Any) -> Touched:
+            found = self._items[name_of(key)]
             try:
-                found = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
-                if not found:
-                    return Touched(key, Outcome.DELETED, Units(table=1.0))
-                self._client.put_item(TableName=self._table, Item={**found, MARKER: {"S": self.replay_id}})
+                self_._client.put_item(TableName=self_._table, Item={**found, MARKER: {"S": self_.replay_id}})
             except Exception as error:
-                raise classified(error, self._table, "PutItem") from error
-            number = found.get("revision", {}).get("N") if version else None
+                raise classified(error, self_._table, "PutItem") from error
+            number = found["revision"].get("N")
             return Touched(key, Outcome.TOUCHED, Units(table=1.0), int(number) if number else None)
 
         Touch.__call__ = touch  # type: ignore[method-assign]
+
+    def read(self, keys: Sequence[Key]) -> None:
+        for key in keys:
+            self._items[name_of(key)] = self.dynamodb.get_item(TableName=self.facts.name, Key=key, ConsistentRead=True).get(
+                "Item", {**key, "revision": {"N": "0"}}
+            )
 
 
 class SkipsPages(Worker):

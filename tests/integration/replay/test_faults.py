@@ -41,8 +41,8 @@ def test_every_item_has_its_record_and_nothing_is_lost_whatever_fails(world: Wor
     assert outcome.ends["records of touches"] > scenario.count / 2
 
 
-# A slow replay of a busy table: what has been read is often another item, or gone, when it is touched.
-BUSY: dict[str, object] = {"rate": 400.0, "dynamodb": {Kind.SLOW: 0.9}, "groups": [[Task()]]}
+# In one page: what has been read is often another item, or gone, when it is touched.
+BUSY: dict[str, object] = {"rate": 400.0, "dynamodb": {}, "groups": [[Task(DAYS[0])]], "page_items": 60}
 
 
 def judged(world: World, folder: Path, kind: type[Worker], **changes: object) -> Outcome:
