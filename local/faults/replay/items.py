@@ -19,7 +19,7 @@ POISON = "no number"
 """Of the attribute ``n``, which the index has as an integer."""
 _DAY_SECONDS = 86_400
 _POISONED_PUTS = 13
-_LARGE_BYTES = 409_560
+_LARGE_BYTES = 409_588
 """An item with so much text beside its other attributes has no room for a marker: 400 KB is 409,600 bytes."""
 
 Item = dict[str, dict[str, Any]]

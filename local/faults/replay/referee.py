@@ -502,9 +502,9 @@ def _left_open(dynamodb: Any, place: Place) -> list[str]:
     """Digests of the selections whose replay nobody has ended. One may be noted that has: whoever ended it was killed before it said so."""
 
     def item(id: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = dynamodb.get_item(TableName=place.claims, Key={"id": {"S": id}}, ConsistentRead=True)
-        item: Mapping[str, Any] = found.get("Item", {})
-        return item
+        answer = dynamodb.get_item(TableName=place.claims, Key={"id": {"S": id}}, ConsistentRead=True)
+        found: Mapping[str, Any] = answer.get("Item", {})
+        return found
 
     noted = item(f"replays#{place.table}").get("open", {}).get("SS", ())
     return [digest for digest in noted if item(f"replay#{place.table}#{digest}").get("state", {}).get("S") == "open"]
