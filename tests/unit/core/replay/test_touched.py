@@ -138,7 +138,9 @@ def test_a_version_that_no_document_can_have_is_none(pages: TouchedPages, versio
     assert [entry.version for entry in all_of(pages)] == [None]
 
 
-@pytest.mark.parametrize("content", [b"half a gz", gzip.compress(b'{"key": {"pk"', mtime=0), gzip.compress(b'{"version": 1}\n', mtime=0)])
+@pytest.mark.parametrize(
+    "content", [b"half a gz", gzip.compress(b'{"key": {"pk"', mtime=0), gzip.compress(b'{"version": 1}\n', mtime=0)]
+)
 def test_a_list_that_can_not_be_read_says_what_to_do(s3: MemoryS3, pages: TouchedPages, content: bytes) -> None:
     pages.keep("all", 0, [touched(key(1))])
     (name,) = s3.objects
