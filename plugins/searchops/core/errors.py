@@ -55,6 +55,8 @@ _WRONG_CREDENTIALS = {
     "UnrecognizedClientException",
 }
 _NOT_ALLOWED = {"AccessDenied", "AccessDeniedException", "NotAuthorized", "UnauthorizedOperation"}
+MAX_DAMAGED_CHARACTERS = 1000
+"""Of the error of an answer that can not be read: botocore puts all that it has read into it."""
 
 
 class SearchOpsError(Exception):
@@ -103,6 +105,20 @@ def reasons_of(info: Any) -> str:
     return "; because ".join(dict.fromkeys(reason for reason in reasons if reason and reason != "None"))
 
 
+def is_damaged(error: BaseException) -> bool:
+    """Whether an answer of AWS was cut or changed on its way: what was asked for may have been done."""
+    from botocore import exceptions, parsers
+
+    return isinstance(
+        error,
+        exceptions.ChecksumError
+        | exceptions.FlexibleChecksumError
+        | exceptions.IncompleteReadError
+        | exceptions.ResponseStreamingError
+        | parsers.ResponseParserError,
+    )
+
+
 def classify_client_error(error: Exception, *, connection: str = "") -> SearchOpsError:
     """Say which family an error of botocore (or aiobotocore) belongs to; an error of ours comes back as it is.
 
@@ -132,9 +148,11 @@ def classify_client_error(error: Exception, *, connection: str = "") -> SearchOp
         | exceptions.NoAuthTokenError,
     ):
         return DataError(f"no usable AWS credentials: check {named}", reason=str(error))
+    if is_damaged(error):
+        return TransientError("an answer of AWS came damaged", reason=str(error)[:MAX_DAMAGED_CHARACTERS])
     if isinstance(
         error,
-        exceptions.HTTPClientError | exceptions.ConnectionError | exceptions.IncompleteReadError | ConnectionError | TimeoutError,
+        exceptions.HTTPClientError | exceptions.ConnectionError | ConnectionError | TimeoutError,
     ):
         return TransientError("no answer from AWS", reason=str(error))
     if isinstance(error, exceptions.BotoCoreError):

@@ -5,6 +5,7 @@ import pickle
 import pytest
 from botocore import exceptions
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
 from searchops.core.errors import DataError, SearchOpsError, TransientError, classify_client_error
 
@@ -78,13 +79,30 @@ def test_wrong_credentials_name_the_connection_to_check_and_are_not_retried(erro
         exceptions.ConnectTimeoutError(endpoint_url="http://127.0.0.1:1"),
         exceptions.ReadTimeoutError(endpoint_url="http://127.0.0.1:1"),
         exceptions.ConnectionClosedError(endpoint_url="http://127.0.0.1:1"),
-        exceptions.ResponseStreamingError(error="reset"),
         ConnectionResetError(104, "Connection reset by peer"),
         TimeoutError(),
     ],
 )
 def test_a_lost_connection_is_transient(error):
     assert type(classify_client_error(error)) is TransientError
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.ChecksumError(checksum_type="crc32", expected_checksum=1, actual_checksum=2),
+        exceptions.FlexibleChecksumError(error_msg="Expected checksum 1 did not match calculated checksum: 2"),
+        exceptions.ResponseStreamingError(error="reset"),
+        exceptions.IncompleteReadError(actual_bytes=1, expected_bytes=2),
+        ResponseParserError("Unable to parse response: " + "x" * 5000),
+    ],
+)
+def test_an_answer_that_came_damaged_is_transient_and_told_shortly(error):
+    told = classify_client_error(error)
+
+    assert type(told) is TransientError
+    assert str(told) == "an answer of AWS came damaged"
+    assert 0 < len(told.reason) <= 1000
 
 
 def test_the_words_of_aws_are_kept():

@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from searchops.core.errors import DataError, SearchOpsError, TransientError, classify_client_error, code_of
+from searchops.core.errors import (
+    MAX_DAMAGED_CHARACTERS,
+    DataError,
+    SearchOpsError,
+    TransientError,
+    classify_client_error,
+    code_of,
+    is_damaged,
+)
 
 if TYPE_CHECKING:
     from searchops.core.idempotency.model import Record
@@ -94,14 +102,12 @@ def classified(error: Exception, table: str, operation: str) -> SearchOpsError:
 
     :param operation: as IAM calls it, ``UpdateItem``
     """
-    # Not at the top: DAG files have no use for botocore.
-    from botocore.exceptions import ChecksumError
-    from botocore.parsers import ResponseParserError
-
     code, words = code_of(error), str(_answer(error).get("Message", ""))
     # Of an error whose text was cut, botocore knows the status alone, and calls that the code.
-    if isinstance(error, ChecksumError | ResponseParserError) or code.isdigit():
-        return TransientError(f"the table of claims {table!r}: the answer to {operation} came damaged", reason=str(error)[:1000])
+    if is_damaged(error) or code.isdigit():
+        return TransientError(
+            f"the table of claims {table!r}: the answer to {operation} came damaged", reason=str(error)[:MAX_DAMAGED_CHARACTERS]
+        )
     if code == "ResourceNotFoundException":
         return TableMissing(table, f"{code}: {words}")
     if code in _NOT_ALLOWED:

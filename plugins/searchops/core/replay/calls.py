@@ -12,7 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from searchops.core.errors import DataError, SearchOpsError, TransientError, classify_client_error, code_of
+from searchops.core.errors import (
+    MAX_DAMAGED_CHARACTERS,
+    DataError,
+    SearchOpsError,
+    TransientError,
+    classify_client_error,
+    code_of,
+    is_damaged,
+)
 
 THREADS = 16
 """Touches under way at once. Each takes some 5 ms on AWS, so that more of them only wait for Python, which does about a thousand a second."""
@@ -103,13 +111,10 @@ def classified(error: Exception, table: str, operation: str) -> SearchOpsError:
 
     :param operation: as IAM calls it, ``UpdateItem``
     """
-    from botocore.exceptions import ChecksumError
-    from botocore.parsers import ResponseParserError
-
     code = code_of(error)
     # Of an error whose text was cut, botocore knows the status alone, and calls that the code.
-    if isinstance(error, ChecksumError | ResponseParserError) or code.isdigit():
-        return damaged(table, operation, str(error)[:1000])
+    if is_damaged(error) or code.isdigit():
+        return damaged(table, operation, str(error)[:MAX_DAMAGED_CHARACTERS])
     reason = f"{code}: {message_of(error)}"
     if throttle := throttle_of(error):
         return Throttled(table, operation, throttle, reason)
