@@ -169,6 +169,27 @@ def test_what_is_refused_is_handed_over_at_once_and_arrives_later(make_stage: Ma
 
 
 @pytest.mark.parametrize("scheme", [ATTRIBUTE, SEQUENCE])
+def test_of_an_item_whose_newest_record_is_handed_over_and_turns_out_to_be_poison_the_one_before_arrives(
+    make_stage: MakeStage, scheme: Scheme
+) -> None:
+    stage = make_stage(scheme)
+    refuse(stage)
+    stage.put("a", 1, n=1)
+    stage.put("a", 2, n=2)
+    stage.put("a", 3, n=POISON)
+    stage.map()
+    stage.caught_up()
+    stage.proxy.clear()
+
+    stage.redrive()
+
+    assert stage.documents()["a"]["n"] == 2
+    assert [document.kind for document in stage.rejected()] == ["mapper_parsing_exception"]
+    stage.settle()
+    assert stage.manifests() == []
+
+
+@pytest.mark.parametrize("scheme", [ATTRIBUTE, SEQUENCE])
 def test_an_older_write_that_was_handed_over_brings_no_deleted_item_back(make_stage: MakeStage, scheme: Scheme) -> None:
     stage = make_stage(scheme)
     refuse(stage)

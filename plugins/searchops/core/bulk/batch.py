@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum
@@ -30,6 +30,7 @@ class Batch:
     a while would have Python's collector go through all objects of the program again and again (a fifth of our time, measured).
 
     :param ids: of the documents that are sent
+    :param older: by id, writes of these documents that are handed over with them (`BulkIndexer.write`)
     """
 
     number: int
@@ -42,6 +43,7 @@ class Batch:
     lanes: dict[str, int] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     size: int = 0
+    older: Mapping[str, Sequence[Operation]] = field(default_factory=dict)
     _others: dict[int, Operation] = field(default_factory=dict)
     """What is no index operation, by its place."""
 

@@ -13,7 +13,7 @@ from searchops.core.bulk.batch import Batch, Sizes
 from searchops.core.bulk.connection import Answer, IndexConnection
 from searchops.core.bulk.effects import HandOver, NotHandedOver, RejectedStore
 from searchops.core.bulk.encode import Encoder, Unencodable, pad_sequence
-from searchops.core.bulk.model import End, HandedOver
+from searchops.core.bulk.model import End, HandedOver, Operation
 from searchops.core.bulk.pressure import Pressure, backoff_seconds
 from searchops.core.bulk.resolve import asked_fields, resolve
 from searchops.core.bulk.scheme import VersionScheme
@@ -277,10 +277,14 @@ class Delivery:
             raise Blocked(f"the index takes no writes{self._for_so_long()}", reason=waiting.words)
         if Verdict.CLOSED in reasons:
             raise IndexClosed(f"the index has been closed{self._for_so_long()}: open it; the load then goes on where it is")
-        documents = [self._document(batch, place) for place, reason in sorted(waiting.reasons.items()) if self._may_leave(reason)]
+        documents = [
+            self._document(batch.first + place, batch.operation(place))
+            for place, reason in sorted(waiting.reasons.items())
+            if self._may_leave(reason)
+        ]
         ready = [document for document in documents if document is not None]
         if ready and self._hand_over is not None:
-            lanes = self._hand_over.hand_over(batch.number, ready)
+            lanes = self._hand_over.hand_over(batch.number, [*self._older(batch, ready), *ready])
             for document in ready:
                 place = document.position - batch.first
                 batch.end(place, End.HANDED_OVER)
@@ -299,15 +303,22 @@ class Delivery:
         scheme = self._encoder.scheme
         return scheme.hands_over() and (self._rules.hand_over_unknown or reason is Verdict.REFUSED)
 
-    def _document(self, batch: Batch, place: int) -> HandedOver | None:
-        operation = batch.operation(place)
+    def _older(self, batch: Batch, documents: Sequence[HandedOver]) -> list[HandedOver]:
+        """The older writes of documents. Their positions are behind those of the batch: a manifest has each once."""
+        operations = [operation for document in documents for operation in batch.older.get(document.id, ())]
+        found = [
+            self._document(position, operation) for position, operation in enumerate(operations, batch.first + len(batch.ends))
+        ]
+        return [document for document in found if document is not None]
+
+    def _document(self, position: int, operation: Operation) -> HandedOver | None:
         sequence = self._encoder.scheme.version is VersionScheme.SEQUENCE
         try:
             source = self._encoder.content(operation)
         except Unencodable:
             return None
         return HandedOver(
-            batch.first + place,
+            position,
             operation.id,
             source,
             self._encoder.version(operation),

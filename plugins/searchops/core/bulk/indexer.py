@@ -14,7 +14,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -166,9 +166,13 @@ class BulkIndexer:
         """
         return self._stream(operations, Ledger(checkpoints, input), expected)
 
-    def write(self, operations: Sequence[Operation | Unreadable]) -> Written:
+    def write(
+        self, operations: Sequence[Operation | Unreadable], *, older: Mapping[str, Sequence[Operation]] | None = None
+    ) -> Written:
         """Index a few documents now, from this thread.
 
+        :param older: by id, older writes of the same documents, which need not be sent once the index has taken the newer ones. Of a
+            document that is handed over nobody knows yet whether the index takes it, so these are handed over with it
         :raises NotDone: some have no end; its ``written`` says which have
         """
         self._compare()
@@ -176,6 +180,7 @@ class BulkIndexer:
         failure: TransientError | None = None
         batcher = Batcher(iter(operations), self._encoder, self._sizes, under_way=frozenset(), numbers=self._numbers)
         while isinstance(batch := batcher.next(), Batch):
+            batch.older = older or {}
             if failure is None:
                 try:
                     self._delivery.deliver(batch, self._closed)

@@ -1,14 +1,14 @@
 """Bring a batch of stream records to its end.
 
 A record has its end when the index holds its change or a newer one, when it is durable elsewhere (handed over, or set aside with the
-reason why it can not be indexed), or when a newer record of the same document in the batch has one. The batch comes again from the first
-record that has none, with all behind it, whose writes are then found to be there: no claim is needed.
+reason why it can not be indexed), or when the index has taken a newer record of the same document in the batch. The batch comes again from
+the first record that has none, with all behind it, whose writes are then found to be there: no claim is needed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
@@ -29,8 +29,9 @@ UNREADABLE = "unreadable"
 class Writer(Protocol):
     """`BulkIndexer`, made without patience."""
 
-    def write(self, operations: Sequence[Operation]) -> Written:
+    def write(self, operations: Sequence[Operation], *, older: Mapping[str, Sequence[Operation]]) -> Written:
         """
+        :param older: by id, what is handed over with a document that is
         :raises TransientError: some have no end, or nothing is known of any
         :raises DataError: none can be written
         """
@@ -66,10 +67,11 @@ class Fate(Enum):
     SUPERSEDED = "superseded"
     """The index holds a newer write of this document."""
     MERGED = "merged"
-    """Not sent: the batch holds a newer record of this document."""
+    """Not sent: the index has a newer record of this document from the same batch."""
     REJECTED = "rejected"
     """Set aside with the reason."""
     HANDED_OVER = "handed_over"
+    """Itself, or with a newer record of this document: whether the index takes that one is not known yet."""
 
 
 @dataclass(slots=True)
@@ -125,8 +127,9 @@ _FATES = {
 def consume(records: Sequence[StreamRecord], rule: Rule, writer: Writer, dead_letters: DeadLetters) -> Outcome:
     """Give every record its end, as far as that goes now.
 
-    Of each document the newest write is sent alone. Where the index rejects it, the one before it is sent: what the index holds in the
-    end must not depend on which records came in one batch.
+    Of each document the newest write is sent alone. Where the index rejects it, the one before it is sent; where it is handed over, the
+    index may still reject it, so all before it are handed over as well: what the index holds in the end must not depend on which
+    records came in one batch.
 
     :raises DataError: the stream, the index or the place of dead letters has to be mended; nothing is known of the batch then
     """
@@ -151,26 +154,29 @@ def _writes(records: Sequence[StreamRecord], rule: Rule, outcome: Outcome) -> li
 
 def _write(left: list[list[Write]], writer: Writer, outcome: Outcome) -> list[list[Write]]:
     """Send the newest write of each document; return the older ones of those that were rejected."""
-    written = _written(writer, [writes[-1].operation for writes in left], outcome)
+    older = {last.operation.id: [write.operation for write in before] for *before, last in left if before}
+    written = _written(writer, [writes[-1].operation for writes in left], older, outcome)
     rejected = {document.position: document for document in written.rejected}
-    older = []
+    left_over = []
     for place, (writes, end) in enumerate(zip(left, written.ends, strict=True)):
         *before, last = writes
         if end is End.REJECTED:
             told = rejected[place]
             outcome.reject(last.position, last.operation.id, told.kind, told.reason)
             if before:
-                older.append(before)
+                left_over.append(before)
         elif end is not None:
             outcome.fates[last.position] = _FATES[end]
             for write in before:
-                outcome.fates[write.position] = Fate.MERGED
-    return older
+                outcome.fates[write.position] = Fate.HANDED_OVER if end is End.HANDED_OVER else Fate.MERGED
+    return left_over
 
 
-def _written(writer: Writer, operations: Sequence[Operation], outcome: Outcome) -> Written:
+def _written(
+    writer: Writer, operations: Sequence[Operation], older: Mapping[str, Sequence[Operation]], outcome: Outcome
+) -> Written:
     try:
-        return writer.write(operations)
+        return writer.write(operations, older=older)
     except TransientError as error:
         outcome.why = why(error)
         known: Written | None = error.written if isinstance(error, NotDone) else None

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from opensearchpy import OpenSearch
 
-from searchops.core.bulk import BulkIndexer, Deletes, End, Scheme, VersionScheme, delivery, index
+from searchops.core.bulk import BulkIndexer, Deletes, End, Scheme, VersionScheme, delete, delivery, index
+from searchops.core.bulk.model import HandedOver
 from searchops.core.bulk.target import Target
 
 ATTRIBUTE = Scheme(VersionScheme.ATTRIBUTE, Deletes.TOMBSTONE, attribute="revision")
@@ -111,6 +112,31 @@ def test_an_exception_that_comes_again_is_the_documents(indexer_of: Callable[...
 
     assert (written.ends, len(node.paths)) == ([End.INDEXED, End.REJECTED], 2)
     assert written.rejected[0].kind == "null_pointer_exception"
+
+
+class Lane:
+    """Takes everything."""
+
+    def __init__(self) -> None:
+        self.taken: list[list[HandedOver]] = []
+
+    def hand_over(self, batch: int, documents: Sequence[HandedOver]) -> dict[str, int]:
+        self.taken.append(list(documents))
+        return {"spool": len(documents)}
+
+
+def test_with_a_document_that_is_handed_over_go_its_older_writes_at_positions_of_their_own(
+    indexer_of: Callable[..., BulkIndexer],
+) -> None:
+    lane, node = Lane(), Node([REFUSED, DONE, REFUSED])
+    indexer = indexer_of(node, patience_seconds=0, hand_over=lane)
+    older = {name: [delete(name, version=version) for version in (1, 2)] for name in "ab"}
+
+    written = indexer.write([index(name, {}, version=3) for name in "abc"], older=older)
+
+    assert written.ends == [End.HANDED_OVER, End.INDEXED, End.HANDED_OVER]
+    (documents,) = lane.taken
+    assert [(one.position, one.id, one.version) for one in documents] == [(3, "a", 1), (4, "a", 2), (0, "a", 3), (2, "c", 3)]
 
 
 @pytest.mark.parametrize(("alias", "required"), [({}, True), (None, False)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -18,7 +18,7 @@ from searchops.core.streams.consumer import DeadLetter
 
 class SmallIndex:
     """
-    :param hands_over: what is refused is handed over; otherwise it has no end
+    :param hands_over: what is refused is handed over until `redrive`; otherwise it has no end
     """
 
     def __init__(self, scheme: Scheme, *, hands_over: bool = False) -> None:
@@ -27,21 +27,30 @@ class SmallIndex:
         self.sent: list[list[str]] = []
         self.refused: set[str] = set()
         self.away = False
+        self.handed_over: list[Operation] = []
         self._hands_over = hands_over
         self._encoder = Encoder(scheme)
 
-    def write(self, operations: Sequence[Operation]) -> Written:
+    def write(self, operations: Sequence[Operation], *, older: Mapping[str, Sequence[Operation]]) -> Written:
         if self.away:
             raise TransientError("the domain does not answer")
         self.sent.append([operation.id for operation in operations])
         written = Written([], [], Counts())
         for position, operation in enumerate(operations):
             written.ends.append(self._one(operation))
+            if written.ends[-1] is End.HANDED_OVER:
+                self.handed_over += [*older.get(operation.id, ()), operation]
             if written.ends[-1] is End.REJECTED:
                 written.rejected.append(Rejected(position, operation.id, "mapper_parsing_exception", "failed to parse [n]", b""))
         if None in written.ends:
             raise NotDone.of(TransientError("429"), written)
         return written
+
+    def redrive(self) -> None:
+        """Take what was handed over, or reject it, the last first: no lane keeps an order."""
+        self.refused = set()
+        while self.handed_over:
+            self._one(self.handed_over.pop())
 
     def _one(self, operation: Operation) -> End | None:
         if operation.id in self.refused:
