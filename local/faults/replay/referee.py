@@ -9,7 +9,7 @@ import gzip
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -528,6 +528,38 @@ class _Bucket:
             yield from map(json.loads, self.get(key).splitlines())
 
 
+def write_down(found: Found, file: Path) -> None:
+    """A line for each item with all that is known of it, for whoever looks for the reason of a verdict."""
+    with file.open("w", encoding="utf-8") as lines:
+        for name in found.names:
+            one, document = found.first.get(name), found.held.get(name)
+            known = {
+                "name": name,
+                "first": {"kind": one.kind, "document": one.document, "item": one.item} if one else None,
+                "writes": [asdict(write) for write, _ in found.writes if name_of(write.key) == name],
+                "records": [_written_down(found, record) for record in found.by_item.get(name, ())],
+                "item": found.items.get(name),
+                "document": asdict(document) if document else None,
+                "refused when sent again": name in found.refused,
+            }
+            lines.write(json.dumps(known, ensure_ascii=False) + "\n")
+
+
+def _written_down(found: Found, record: Record) -> dict[str, Any]:
+    return {
+        "sequence": record.sequence,
+        "touch": record.touch,
+        "flaw": _flaw(found.scheme, record),
+        "set aside": record.sequence in found.letters,
+        "new": record.new,
+        "old": record.old,
+    }
+
+
 def main(case: Case, answer: Connection) -> None:
-    """Main of the referee's process."""
-    answer.send(judge(look(case)))
+    """Main of the referee's process. What it has found is kept beside the journal where something is wrong."""
+    found = look(case)
+    verdict = judge(found)
+    if verdict.wrong:
+        write_down(found, case.journal.with_name("found.ndjson"))
+    answer.send(verdict)

@@ -193,6 +193,6 @@ class Run:
         return self._world.arrivals(place, self._scenario, told["replay_id"], told["began_at"]).to_json()
 
     def _keep(self) -> None:
-        """How it ended, for whoever looks for the reason; journal and log lie beside it."""
+        """How it ended, for whoever looks for the reason; journal, log and what the referee has found lie beside it."""
         told = [*self._outcome.wrong, "", str(self._outcome), "", str(self._scenario)]
         (self._folder / "outcome.txt").write_text("\n".join(told) + "\n")
