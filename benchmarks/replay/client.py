@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -21,7 +22,9 @@ from typing import Any
 from benchmarks.replay.table import BUCKET, CLAIMS, DAY, INDEX, LOOPED, MARKER, value
 from local.cloud import ROOT
 
-OURS, LOOP = "searchops", "query, put one by one"
+OURS, LOOP, BARE = "searchops", "query, put one by one", "bare requests"
+BARE_CONNECTIONS = 16
+"""From 2 to 16, DynamoDB Local does as much a second."""
 UNPACED = 1e6
 """Write units a second, far above what the engine takes."""
 TIMEOUT_SECONDS = 1800.0
@@ -208,7 +211,61 @@ def ours(order: Order, notes: Notes) -> Touch:
     return touch
 
 
-ARMS: Mapping[str, Callable[[Order, Notes], Touch]] = {OURS: ours, LOOP: loop}
+def bare(order: Order, _: Notes) -> Touch:
+    """The updates of ours, and nothing else: no signature, which DynamoDB Local does not look at, no claim, no pace, nothing kept."""
+    import http.client
+    from concurrent.futures import ThreadPoolExecutor
+    from urllib.parse import urlsplit
+
+    import boto3
+
+    client, at, mark = boto3.client("dynamodb", endpoint_url=order.url), urlsplit(order.url), f"{time.time_ns():020}"
+    keys = [
+        {"id": item["id"]}
+        for page in client.get_paginator("query").paginate(
+            TableName=order.table,
+            IndexName=INDEX,
+            KeyConditionExpression="#day = :day",
+            ExpressionAttributeNames={"#day": DAY},
+            ExpressionAttributeValues={":day": {"S": value(date.fromisoformat(order.day))}},
+        )
+        for item in page["Items"]
+    ]
+    headers = {
+        "Content-Type": "application/x-amz-json-1.0",
+        "X-Amz-Target": "DynamoDB_20120810.UpdateItem",
+        "Authorization": f"AWS4-HMAC-SHA256 Credential={os.environ['AWS_ACCESS_KEY_ID']}/20260101/{client.meta.region_name}/dynamodb/aws4_request, "
+        f"SignedHeaders=host;x-amz-date, Signature={'0' * 64}",
+        "X-Amz-Date": "20260101T000000Z",
+    }
+    request = {
+        "TableName": order.table,
+        "UpdateExpression": "SET #marker = :id",
+        "ConditionExpression": "attribute_exists(#pk) AND (attribute_not_exists(#marker) OR #marker < :id)",
+        "ExpressionAttributeNames": {"#marker": MARKER, "#pk": "id"},
+        "ExpressionAttributeValues": {":id": {"S": mark}},
+        "ReturnConsumedCapacity": "INDEXES",
+    }
+
+    def share(number: int) -> int:
+        connection, done = http.client.HTTPConnection(str(at.hostname), at.port), 0
+        for key in keys[number::BARE_CONNECTIONS]:
+            connection.request("POST", "/", json.dumps({**request, "Key": key}), headers)
+            answer = connection.getresponse()
+            if answer.status != http.client.OK:
+                raise RuntimeError(f"bare requests: expected 200, found {answer.status}: {answer.read()!r}")
+            answer.read()
+            done += 1
+        return done
+
+    def touch() -> tuple[int, str]:
+        with ThreadPoolExecutor(BARE_CONNECTIONS) as pool:
+            return sum(pool.map(share, range(BARE_CONNECTIONS))), mark
+
+    return touch
+
+
+ARMS: Mapping[str, Callable[[Order, Notes], Touch]] = {OURS: ours, LOOP: loop, BARE: bare}
 
 if __name__ == "__main__":
     main()

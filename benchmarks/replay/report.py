@@ -13,14 +13,14 @@ from typing import Any
 
 from benchmarks.bulk.report import DOCS, FIGURES, figure, filled, row
 from benchmarks.replay import sizes, touches
-from benchmarks.replay.client import LOOP, OURS
+from benchmarks.replay.client import BARE, LOOP, OURS
 from benchmarks.replay.touches import LATE, NEAR
 
 IMAGE = DOCS / "images" / "replay.png"
 PICTURE = "![Touches a second beside the loop, and the time and memory of 10,000 to 300,000 items](images/replay.png)\n"
 NAMES = ("replay", "replay_pace", "replay_size")
 Content = Mapping[str, Any]
-_OURS, _LOOP = "#0969da", "#bc4c00"
+_COLOURS = {OURS: "#0969da", LOOP: "#bc4c00", BARE: "#8b949e"}
 
 
 def main(figures: Path = FIGURES, docs: Path = DOCS, image: Path = IMAGE) -> int:
@@ -72,9 +72,9 @@ def _measure(content: Content, name: str) -> Content:
 
 
 def _rates(axis: Any, content: Content) -> None:
-    rows = [(added, arm) for added in (NEAR, LATE) for arm in (OURS, LOOP)]
+    rows = [(added, arm) for added in (NEAR, LATE) for arm in (OURS, LOOP, BARE)]
     for place, (added, arm) in enumerate(rows):
-        measure, colour = _measure(content, touches.rate_name(arm, added)), _OURS if arm == OURS else _LOOP
+        measure, colour = _measure(content, touches.rate_name(arm, added)), _COLOURS[arm]
         axis.barh(place, measure["median"], color=colour, alpha=0.35, height=0.62)
         axis.scatter(measure["samples"], [place] * len(measure["samples"]), color=colour, s=10, zorder=3)
         axis.annotate(
@@ -90,9 +90,9 @@ def _by_count(axis: Any, content: Content, name: Any, title: str, *, line: bool 
     counts = [count for count in sizes.COUNTS if any(measure["name"] == name(count) for measure in content["measures"])]
     measures = [_measure(content, name(count)) for count in counts]
     medians = [measure["median"] for measure in measures]
-    axis.plot(counts, medians, color=_OURS, alpha=0.5)
+    axis.plot(counts, medians, color=_COLOURS[OURS], alpha=0.5)
     for count, measure in zip(counts, measures, strict=True):
-        axis.scatter([count] * len(measure["samples"]), measure["samples"], color=_OURS, s=14, zorder=3)
+        axis.scatter([count] * len(measure["samples"]), measure["samples"], color=_COLOURS[OURS], s=14, zorder=3)
     if line:
         axis.plot([0, counts[-1]], [0, medians[-1]], color="#8b949e", linestyle=":")
     if goal is not None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
+import boto3
 import pytest
 
+from benchmarks.delay import delayed
 from benchmarks.environment import client_of
 from benchmarks.replay import client, table
 from benchmarks.replay.client import ARMS, LOOP, OURS, Order
@@ -42,7 +45,7 @@ def day(bench: str, dynamodb: Any) -> date:
 def test_every_client_leaves_its_mark_on_every_item_of_the_day(bench: str, dynamodb: Any, day: date, arm: str) -> None:
     done = client.run(Order(arm, bench, TABLE, day.isoformat(), COUNT))
 
-    assert table.count(dynamodb, TABLE, day, table.MARKER if arm == OURS else table.LOOPED, done.mark) == COUNT
+    assert table.count(dynamodb, TABLE, day, table.LOOPED if arm == LOOP else table.MARKER, done.mark) == COUNT
     assert min(done.seconds, done.cpu_seconds, done.start_bytes, done.peak_bytes) > 0
 
 
@@ -57,3 +60,13 @@ def test_a_paced_client_notes_what_every_answer_says_and_what_is_told(bench: str
 def test_a_client_that_touches_other_items_than_expected_is_no_figure(bench: str, day: date) -> None:
     with pytest.raises(RuntimeError, match=f"expected {COUNT + 1} items of {day} touched, found {COUNT}"):
         client.run(Order(LOOP, bench, TABLE, day.isoformat(), COUNT + 1))
+
+
+def test_a_relay_gives_the_same_answers_but_none_before_its_time(bench: str, dynamodb: Any) -> None:
+    with delayed(bench, 0.2) as late:
+        client = boto3.client("dynamodb", endpoint_url=late)
+        began = time.monotonic()
+        found = [client.describe_table(TableName=TABLE)["Table"] for _ in range(3)]
+
+    assert time.monotonic() - began >= 3 * 0.2
+    assert found == [dynamodb.describe_table(TableName=TABLE)["Table"]] * 3
