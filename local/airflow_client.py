@@ -102,6 +102,14 @@ class AirflowClient:
                 raise TimeoutError(f"backfill {backfill_id} goes on after {timeout:.0f} s: {states}")
             time.sleep(_POLL_SECONDS)
 
+    def wait_for_backfills(self, dag_id: str, timeout: float = 300) -> None:
+        """Block until all backfills of a DAG have ended, whoever began them. That is some time after their last run.
+
+        :raises TimeoutError: one goes on
+        """
+        for backfill in self._pages("/api/v2/backfills", "backfills", dag_id=dag_id):
+            self.wait_for_backfill(backfill["id"], timeout)
+
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         """Return all runs of a DAG by logical date: dag_run_id, run_type, state, data_interval_start, conf, …"""
         return list(self._pages(f"/api/v2/dags/{dag_id}/dagRuns", "dag_runs", order_by="logical_date"))

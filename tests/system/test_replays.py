@@ -261,14 +261,10 @@ def test_a_dry_run_on_the_command_line_looks_and_a_later_all_runs_with_parameter
         assert {run.tasks[task] for task in run.tasks if task != "plan"} == {"skipped"}
     assert orders.markers("20261104") == orders.markers("20261105") == {None: PER_DAY}
 
-    wait_for(lambda: not active(orders), PATIENCE_SECONDS)
+    orders.company.airflow.wait_for_backfills(DAYS)
     orders.backfill(4, 4, reprocess_behavior="completed", dag_run_conf={"dry_run": False})
     orders.run_of(4).require("success")
     assert None not in orders.markers("20261104")
-
-
-def active(orders: Orders) -> list[Any]:
-    return [run for run in orders.company.airflow.runs(DAYS) if run["state"] in ("queued", "running")]
 
 
 def test_today_goes_by_the_form_which_sends_a_logical_date_and_a_cleared_run_replays_again(orders: Orders) -> None:
