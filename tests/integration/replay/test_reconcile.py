@@ -30,6 +30,7 @@ from searchops.core.idempotency.table import create_claims_table
 from searchops.core.replay.arrivals import Arrivals, Look
 from searchops.core.replay.calls import CLIENT
 from searchops.core.replay.model import Key, Outcome, Touched, Units
+from searchops.core.replay.partiql import BatchTouch
 from searchops.core.replay.reconcile import NotInIndex, OnTheWay, Reconciler, Subject, reconcile
 from searchops.core.replay.selection import encoded
 from searchops.core.replay.table import TableFacts, read_table
@@ -126,12 +127,16 @@ class Place:
             adds_version=self.adds_version,
         )
 
-    def touch(self, numbers: Iterable[int], replay_id: str = OURS) -> None:
-        """Touch items, and keep their keys in pages of four."""
+    def touch(self, numbers: Iterable[int], replay_id: str = OURS, *, at_once: bool = False) -> None:
+        """Touch items, and keep their keys in pages of four.
+
+        :param at_once: in one batch
+        """
         adds = {"version_attribute": "revision", "adds_version": self.adds_version}
         touch = Touch(self.dynamodb, self.facts, marker=MARKER, replay_id=replay_id, **adds)
         store = TouchedPages(self.bucket, self.name, replay_id)
-        touched = [touch(key(number)) for number in numbers]
+        keys = [key(number) for number in numbers]
+        touched: list[Any] = BatchTouch(self.dynamodb, self.facts, touch)(keys) if at_once else list(map(touch, keys))
         for page, first in enumerate(range(0, len(touched), PAGE)):
             store.keep("all", page, touched[first : first + PAGE])
 
@@ -244,13 +249,28 @@ def test_nothing_is_short_once_the_consumer_has_caught_up(place: Place) -> None:
     assert place.missing_keys() == 0
 
 
-def test_an_equal_document_that_was_there_before_is_told_from_one_that_the_replay_has_mended(place: Place) -> None:
-    place.put(range(10))
+@pytest.mark.parametrize("at_once", [False, True])
+def test_an_equal_document_that_was_there_before_is_told_from_one_that_the_replay_has_mended(place: Place, at_once: bool) -> None:
+    place.put(range(12))
     place.consume(range(7))
-    place.touch(range(10))
+    place.touch(range(12), at_once=at_once)
+    place.put([11], revision=6)
     place.consume(range(10))  # equal versions are not written again
 
-    assert place.look() == Arrivals(arrived=3, already_there=7)
+    assert place.look() == Arrivals(arrived=3, already_there=7, missing=2)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_document_that_is_older_than_its_item_was_when_touched_is_missing(place: Place, at_once: bool) -> None:
+    place.put(range(3), revision=4)
+    place.consume(range(3))
+    place.put(range(3), revision=5)
+    place.touch(range(3), at_once=at_once)
+    assert place.look() == Arrivals(missing=3)
+
+    place.consume(range(3))
+
+    assert place.look() == Arrivals(arrived=3)
 
 
 def test_a_touch_that_raises_the_version_has_every_document_written_again(make_place: MakePlace) -> None:

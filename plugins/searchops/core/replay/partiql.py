@@ -2,7 +2,8 @@
 
 BatchExecuteStatement says what it has cost only for the batch as a whole, on DynamoDB Local not at all, and nothing of statements that were
 refused (measured), so its units can not be paced. The consumers' lag is watched all the same. Each statement is on its own: one that fails
-leaves its neighbours alone. It neither adds to a version nor tells one.
+leaves its neighbours alone. It can not add to a version. Where one is to be told, each answer brings the whole item, as RETURNING names no
+attributes: nothing less proves in the index what was touched.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Answer = Touched | SearchOpsError
 class BatchTouch:
     """Touches up to 25 items at once, as `touch` does one.
 
-    :param touch: of the same client and table, without a version; judges what was refused
+    :param touch: of the same client and table, which adds to no version; judges what was refused
     """
 
     def __init__(self, client: Any, facts: Keys, touch: Touch) -> None:
@@ -76,7 +77,10 @@ class BatchTouch:
         from botocore.exceptions import ClientError
 
         if "Error" not in response:
-            return Touched(key, Outcome.TOUCHED, Units(table=units))
+            item = response.get("Item")
+            if touch.version_attribute and not item:
+                return damaged(self._facts.name, "PartiQLUpdate")  # the item is touched; another try tells its version
+            return Touched(key, Outcome.TOUCHED, Units(table=units), touch.version_in(item))
         told = response["Error"]
         code = _EXCEPTIONS.get(told["Code"], told["Code"])
         error = ClientError(
@@ -95,8 +99,9 @@ class BatchTouch:
         if ttl:
             name = _quoted(ttl)
             conditions.append(f"({name} IS MISSING OR NOT attribute_type({name}, ?) OR {name} > ? OR {name} < ?)")
+        returning = " RETURNING ALL NEW *" if self._touch.version_attribute else ""
         # Names are quoted, values are parameters.
-        return f"UPDATE {_quoted(self._facts.name)} SET {marker} = ? WHERE {' AND '.join(conditions)}"  # noqa: S608
+        return f"UPDATE {_quoted(self._facts.name)} SET {marker} = ? WHERE {' AND '.join(conditions)}{returning}"  # noqa: S608
 
     def _parameters(self, key: Key, now: int) -> list[AttributeValue]:
         ours: AttributeValue = {"S": self._touch.replay_id}

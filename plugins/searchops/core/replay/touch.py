@@ -101,10 +101,10 @@ class Touch:
         self.marker = marker
         self.replay_id = replay_id
         self.ttl_attribute = ttl_attribute
+        self.version_attribute = version_attribute
         self.clock = clock
         self._client = client
         self._table = facts.name
-        self._version = version_attribute
         self._adds_version = adds_version
         self._values: dict[str, AttributeValue] = {":id": {"S": replay_id}, ":least": {"S": LEAST_ID}}
         self._request = self._prepare(facts)
@@ -122,9 +122,9 @@ class Touch:
             answer = self._client.update_item(Key=key, ExpressionAttributeValues={**self._values, **times}, **self._request)
         except Exception as error:
             return self.refused(key, error, now)
-        if self._version and "Attributes" not in answer:
+        if self.version_attribute and "Attributes" not in answer:
             raise damaged(self._table, "UpdateItem")  # the item is touched; another try tells its version
-        return Touched(key, Outcome.TOUCHED, units_of(answer), self._version_in(answer.get("Attributes")))
+        return Touched(key, Outcome.TOUCHED, units_of(answer), self.version_in(answer.get("Attributes")))
 
     def _prepare(self, facts: Keys) -> dict[str, Any]:
         names = {"#marker": self.marker, "#pk": facts.partition_key}
@@ -134,12 +134,12 @@ class Touch:
             names["#ttl"] = self.ttl_attribute
             self._values[":number"] = {"S": "N"}
             condition += " AND (NOT attribute_type(#ttl, :number) OR #ttl > :now OR #ttl < :ancient)"
-        if self._adds_version and self._version:
-            names["#version"] = self._version
+        if self._adds_version and self.version_attribute:
+            names["#version"] = self.version_attribute
             self._values[":one"] = {"N": "1"}
             change += " ADD #version :one"
         # UPDATED_NEW shows what the touch has written, so the version only where it adds to it.
-        wanted = ("UPDATED_NEW" if self._adds_version else "ALL_NEW") if self._version else "NONE"
+        wanted = ("UPDATED_NEW" if self._adds_version else "ALL_NEW") if self.version_attribute else "NONE"
         return {
             "TableName": self._table,
             "UpdateExpression": change,
@@ -165,7 +165,7 @@ class Touch:
                     f"the table {self._table!r}: the touch of {json.dumps(encoded(key))} was refused, and the item does not show why"
                 ) from error
             # A refused write is charged for the item that it found, and says nothing of it.
-            return Touched(key, outcome, Units(table=max(1.0, math.ceil(bytes_of(item or {}) / 1024))), self._version_in(item))
+            return Touched(key, outcome, Units(table=max(1.0, math.ceil(bytes_of(item or {}) / 1024))), self.version_in(item))
         words = f"{code_of(error)}: {message_of(error)}"
         if any(sign in words for sign in _NO_ROOM):
             return Touched(key, Outcome.TOO_LARGE, Units())
@@ -173,8 +173,10 @@ class Touch:
             return Touched(key, Outcome.VERSION_MISUSED, Units(table=1.0))
         raise classified(error, self._table, "UpdateItem") from error
 
-    def _version_in(self, item: Item | None) -> int | None:
-        text = ((item or {}).get(self._version) or {}).get("N", "") if self._version else ""
+    def version_in(self, item: Item | None) -> int | None:
+        """The version of an item, where it is to be known and a whole number."""
+        name = self.version_attribute
+        text = ((item or {}).get(name) or {}).get("N", "") if name else ""
         try:
             number = Decimal(text)
         except InvalidOperation:

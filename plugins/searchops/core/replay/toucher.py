@@ -119,7 +119,7 @@ class Hands:
             marker=toucher.marker,
             replay_id=replay_id,
             ttl_attribute=toucher.facts.ttl_attribute,
-            version_attribute=None if toucher.batches else toucher.version_attribute,
+            version_attribute=toucher.version_attribute,
             adds_version=toucher.adds_version,
             clock=toucher.clock,
         )
