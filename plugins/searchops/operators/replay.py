@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from searchops.core.replay.progress import Meter, Progress
     from searchops.core.replay.reconcile import Reconciler
     from searchops.core.replay.report import ReplayReport
-    from searchops.core.replay.run import PageDone
+    from searchops.core.replay.run import Standing
     from searchops.core.replay.selection import Selection
     from searchops.core.replay.toucher import Toucher
 
 TOUCH_RETRIES = 10
-"""A replay goes on from its checkpoints, so each try is worth its wait: with a first wait of 30 s these are about 40 minutes."""
+"""A replay goes on from its checkpoints, so each try is worth its wait: with a first wait of 30 s these are about 40 minutes, and two and a
+half hours where each try pauses for a consumer as long as it may (`lag.LONGEST_PAUSE_SECONDS`)."""
 PROGRESS_SECONDS = 5.0
 STAY_SECONDS = 60.0
 """How long a task waits with its worker, before it waits without one: a start of a task costs some seconds of one."""
@@ -174,7 +175,7 @@ class DynamoDBStreamReplayOperator(ReplayOperator):
             store: Any = context["task_state_store"]
             watched = _Watched(self, selection, pace, store)
             try:
-                done = replay(self.clients.job(selection, self._toucher), watched)
+                done = replay(self.clients.job(selection, self._toucher), watched, watched)
             except BaseException:
                 watched.ended_early()
                 raise
@@ -197,19 +198,19 @@ class DynamoDBStreamReplayOperator(ReplayOperator):
 
 
 class _Watched:
-    """What a person sees of a replay while it runs, and what is left of it when it ends; called after every page."""
+    """What a person sees of a replay while it runs, and what is left of it when it ends; called after every page, and while one waits."""
 
     def __init__(self, task: DynamoDBStreamReplayOperator, selection: Selection, pace: Pacer, store: Any) -> None:
         self._task, self._selection, self._pace, self._store = task, selection, pace, store
         self._began = time.monotonic()
         self._meter: Meter | None = None
-        self._last: PageDone | None = None
+        self._last: Standing | None = None
 
-    def __call__(self, done: PageDone) -> None:
+    def __call__(self, standing: Standing) -> None:
         before = self._last.here.selected if self._last else 0
-        self._last = done
-        self._meter = self._meter or self._start(done.counts.selected - done.here.selected)
-        self._meter.add(done.here.selected - before)
+        self._last = standing
+        self._meter = self._meter or self._start(standing.counts.selected - standing.here.selected)
+        self._meter.add(standing.here.selected - before)
 
     def _start(self, earlier: int) -> Meter:
         """:param earlier: items that earlier tries have dealt with"""
@@ -302,7 +303,7 @@ class DynamoDBReplayReconcileOperator(ReplayOperator):
                 case Step.AGAIN:
                     try:
                         reconciler.send_again()
-                    except InProgress as busy:
+                    except (InProgress, ConsumerLate) as busy:
                         self.log.info("%s", busy)
                         return None, time.time()
                     since = time.time()
@@ -353,3 +354,4 @@ def _units(value: float | str | None) -> float | None:
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        from searchops.core.replay.lag import ConsumerLate

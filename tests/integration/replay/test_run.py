@@ -6,9 +6,10 @@ import gc
 import itertools
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from searchops.core.idempotency.errors import ClaimLost, InProgress
 from searchops.core.replay import select, toucher
 from searchops.core.replay.calls import NotAllowed
 from searchops.core.replay.identity import State
+from searchops.core.replay.lag import ConsumerLate, Supplied, Thresholds, Watch
 from searchops.core.replay.model import Counts, Key
 from searchops.core.replay.pace import Pacer
-from searchops.core.replay.run import PageDone
+from searchops.core.replay.run import PageDone, Standing
 from searchops.core.replay.selection import All, ByDate, ByKey, PartitionKey, Selection
 from searchops.core.replay.touch import replay_id_of
 from searchops.core.replay.touched import name_of
@@ -132,6 +134,34 @@ def test_progress_is_told_after_every_page(replayed: Replayed, tables: Callable[
     assert told == sorted(told)
     assert pages[-1].counts == pages[-1].here == done.counts
     assert (pages[-1].parts_done, pages[-1].parts) == (3, 3)
+
+
+def test_a_pause_is_told_while_it_lasts_and_then_the_next_try_goes_on(
+    replayed: Replayed, tables: Callable[..., Table], monkeypatch: pytest.MonkeyPatch
+):
+    """The consumer falls behind after 20 touches, by a clock that goes 30 s on with each look."""
+    monkeypatch.setattr("searchops.core.replay.run.TELL_SECONDS", 0.01)
+    table = tables()
+    keys = table.put(some_items(40))
+    clock, told = itertools.count(0, 30), list[tuple[Standing, str]]()
+    watch = Watch(
+        {"indexer": Supplied(lambda: 960.0 if pace.consumed.total >= 20 else 1.0)},
+        Thresholds.of(timedelta(minutes=15)),
+        clock=lambda: next(clock),
+    )
+    pace = Pacer(1e7, lag=watch, look_seconds=0.0, sleep=lambda seconds: time.sleep(seconds / 20))
+
+    with pytest.raises(ConsumerLate, match="indexer is 16 min behind"):
+        replayed.run(table, TODAY, on_wait=lambda standing: told.append((standing, pace.said)), pace=pace)
+    done = replayed.run(table, TODAY)
+
+    standing, said = told[-1]
+    assert 0 < standing.here.selected < 40
+    assert standing.here == standing.counts
+    assert "paused: indexer is 16 min behind, limit 15 min; waited " in said
+    assert (done.replay.resumed, done.replay.replay_id) == (True, standing.replay.replay_id)
+    assert done.counts.before < 40
+    assert revisions(table, keys) == {"1001": 40}
 
 
 def test_a_second_replay_of_the_table_is_refused_while_one_runs(replayed: Replayed, tables: Callable[..., Table]):

@@ -19,7 +19,7 @@ from searchops.core.replay.checkpoint import TableCheckpoints
 from searchops.core.replay.identity import Replays
 from searchops.core.replay.model import Key
 from searchops.core.replay.pace import Pacer
-from searchops.core.replay.run import Done, Job, PageDone, replay
+from searchops.core.replay.run import Done, Job, PageDone, Standing, replay
 from searchops.core.replay.selection import Selection
 from searchops.core.replay.table import TableFacts, read_table
 from searchops.core.replay.touched import TouchedPages, name_of
@@ -165,9 +165,14 @@ class Replayed:
         )
 
     def run(
-        self, table: Table, selection: Selection, on_page: Callable[[PageDone], None] = lambda page: None, **job: Any
+        self,
+        table: Table,
+        selection: Selection,
+        on_page: Callable[[PageDone], None] = lambda page: None,
+        on_wait: Callable[[Standing], None] = lambda standing: None,
+        **job: Any,
     ) -> Done:
-        return replay(self.job(table, selection, **job), on_page)
+        return replay(self.job(table, selection, **job), on_page, on_wait)
 
     def kept(self, table: Table, replay_id: str) -> Counter[str]:
         """The names of the keys that are on the list of a replay."""

@@ -33,7 +33,7 @@ class Pace(Protocol):
     def before(self, touches: int) -> None:
         """Wait until the budget takes so many touches.
 
-        :raises SearchOpsError: the consumer is too far behind to go on
+        :raises SearchOpsError: the consumer is too far behind to go on, or has been for as long as is waited with a worker
         """
 
     def after(self, units: Units, *, touches: int = 1, throttled: str | None = None, written: int | None = None) -> None:

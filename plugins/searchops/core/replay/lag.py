@@ -8,7 +8,7 @@ lag                                    what follows
 =====================================  ==================================================================================
 up to the target                       the whole pace
 between target and limit               less, in proportion to what is left to the limit
-from the limit                         nothing is touched until it falls again
+from the limit                         nothing is touched until it falls again, for ten minutes; then `ConsumerLate`
 from 20 hours                          `ConsumerBehind`: somebody has to look after the consumer
 =====================================  ==================================================================================
 
@@ -16,8 +16,9 @@ What is not known is not taken for zero, nor for danger at once:
 
 - *No data* is what CloudWatch says of a consumer that has nothing to do. It is no error, unless records have been made for 30 minutes
   and still nobody says anything: then no one reads them, or the figure is looked for in the wrong place (`ConsumerSilent`).
-- *A source that fails* is told in the log. The last advice holds for five minutes, in which no consumer gets into danger, then the
-  replay stops rather than running blind (`LagUnknown`); it is tried again from its checkpoint. Missing permissions stop it at once.
+- *A source that fails* is told in the log. The last advice holds for five minutes, in which no consumer gets into danger (before the
+  first one nothing is touched), then the replay stops rather than running blind (`LagUnknown`); it is tried again from its checkpoint.
+  Missing permissions stop it at once.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, Protocol
@@ -36,6 +37,9 @@ from searchops.core.errors import DataError, SearchOpsError, TransientError, cla
 STREAM_SECONDS = 24 * 3600.0
 STOP_SECONDS = 20 * 3600.0
 """Four hours are left for a person to mend the consumer, and for it to catch up."""
+LONGEST_PAUSE_SECONDS = 600.0
+"""A pause holds a worker. What a replay has made too much is mostly read within this; for more the task waits without one, until it is
+tried again."""
 BLIND_SECONDS = 300.0
 SILENT_SECONDS = 1800.0
 """Longer than a batching window (5 minutes), a first batch (15 minutes) and CloudWatch's own delay (a few minutes) together."""
@@ -50,6 +54,10 @@ log = logging.getLogger(__name__)
 
 class ConsumerBehind(DataError):
     """A consumer is so late that records would soon be gone before it reads them."""
+
+
+class ConsumerLate(TransientError):
+    """A consumer has been over the limit for as long as a replay waits for it."""
 
 
 class ConsumerSilent(DataError):
@@ -251,12 +259,14 @@ class Watch:
         self._clock = clock
         self._known: dict[str, _Known] = {}
         self._looked_at: float | None = None
+        self._paused_at: float | None = None
 
     def look(self, *, writing: bool) -> Advice:
         """Ask all of them, and give the advice of the one that is worst off.
 
         :param writing: records have been made since the last look
         :raises ConsumerBehind: one of them is so late that records are in danger
+        :raises ConsumerLate: the pause has lasted ten minutes
         :raises ConsumerSilent: one of them has said nothing for half an hour of records
         :raises LagUnknown: one of them could not be asked for five minutes
         :raises DataError: one of them can not be asked
@@ -265,12 +275,26 @@ class Watch:
         since = now - self._looked_at if self._looked_at is not None and writing else 0.0
         self._looked_at = now
         found = [self._advice(name, source, now, since) for name, source in self._sources.items()]
-        return max(
+        worst = max(
             found, key=lambda advice: (advice.step, -advice.factor), default=Advice(Step.RUN, 1.0, "no consumer is watched")
         )
+        return self._bounded(worst, now)
+
+    def _bounded(self, advice: Advice, now: float) -> Advice:
+        """Say of a pause how long it lasts, and end it when that is too long."""
+        if advice.step is not Step.PAUSE:
+            self._paused_at = None
+            return advice
+        if self._paused_at is None:
+            self._paused_at = now
+            log.info("Nothing is touched, for %s at most: %s", spoken(LONGEST_PAUSE_SECONDS), advice.reason)
+        waited = now - self._paused_at
+        if waited >= LONGEST_PAUSE_SECONDS:
+            raise _late(advice, waited)
+        return replace(advice, reason=f"{advice.reason}; waited {spoken(waited)} of at most {spoken(LONGEST_PAUSE_SECONDS)}")
 
     def _advice(self, name: str, source: Lag, now: float, since: float) -> Advice:
-        before = self._known.setdefault(name, _Known(now, Advice(Step.RUN, 1.0, f"{name}: not asked yet")))
+        before = self._known.setdefault(name, _Known(now, Advice(Step.PAUSE, 0.0, f"the lag of {name} is not known yet")))
         try:
             lag = source.seconds()
         except Exception as error:
@@ -306,6 +330,13 @@ def _behind(advice: Advice, thresholds: Thresholds) -> ConsumerBehind:
     return ConsumerBehind(
         f"{advice.reason}, and the stream keeps records for 24 h: the replay stops at {spoken(thresholds.stop_seconds)} before any is "
         "lost. Mend the consumer, wait until it has caught up and clear this task: the replay goes on where it stopped"
+    )
+
+
+def _late(advice: Advice, waited: float) -> ConsumerLate:
+    return ConsumerLate(
+        f"{advice.reason}, in spite of a pause of {spoken(waited)}: the replay lets its worker go, and goes on from its checkpoint when it "
+        "is tried again. If the lag does not fall, look after the consumer"
     )
 
 

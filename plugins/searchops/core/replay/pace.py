@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from searchops.core.errors import DataError, SearchOpsError
+from searchops.core.errors import DataError, SearchOpsError, TransientError
 from searchops.core.replay.lag import Advice, Step
 from searchops.core.replay.model import Units
 
@@ -51,7 +51,7 @@ _BOUND_WEIGHT = 0.05
 log = logging.getLogger(__name__)
 
 
-class Stopped(SearchOpsError):
+class Stopped(TransientError):
     """`Pacer.stop` was called while a touch waited for its turn; it was not made."""
 
 
@@ -195,7 +195,7 @@ class Pacer:
     def before(self, touches: int = 1) -> None:
         """Wait until the budget and the consumers take so many touches.
 
-        :raises ConsumerBehind: and the further errors of `lag.Watch.look`, in every thread
+        :raises ConsumerBehind, ConsumerLate: and the further errors of `lag.Watch.look`, in every thread
         :raises Stopped: `stop` was called
         """
         with self._lock:

@@ -29,6 +29,8 @@ from searchops.core.replay.toucher import Hands, Toucher, Work
 AHEAD_KEYS = 3 * PAGE_ITEMS
 """Keys in flight from which on the oldest page is waited for; what is done again after a kill, and the memory that the loop needs."""
 AHEAD_PAGES = 64
+TELL_SECONDS = 5.0
+"""While a page takes longer, as in a pause, it is told so often that it is waited for."""
 TOLD_KEYS = 5
 """Items that could not take the marker and are named in the log, of each reason."""
 
@@ -51,23 +53,29 @@ class Job:
     s3: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class PageDone:
-    """One more page is touched, kept and behind the checkpoint.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How far a replay is: what is touched, kept and behind the checkpoints.
 
     :param counts: of the whole replay so far, earlier tries included
     :param here: of those, what this try has done
-    :param skipped: the items of this page that could not take the marker
     """
 
     replay: Replay
-    part: str
-    page: int
     counts: Counts
     here: Counts
     parts_done: int
     parts: int
-    skipped: tuple[Touched, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageDone(Standing):
+    """One more page is.
+
+    :param skipped: its items that could not take the marker
+    """
+
+    skipped: tuple[Touched, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +86,23 @@ class Done:
     counts: Counts
 
 
-def replay(job: Job, on_page: Callable[[PageDone], None] = lambda done: None) -> Done:
+def replay(
+    job: Job, on_page: Callable[[PageDone], None] = lambda done: None, on_wait: Callable[[Standing], None] = lambda standing: None
+) -> Done:
     """Touch what is selected, or go on with that, and say what became of each item.
 
     :param on_page: called from this thread; what it raises ends the replay, as any other error does
+    :param on_wait: the same, every `TELL_SECONDS` while a page takes longer
     :raises InProgress: another task touches the table
-    :raises DataError: the selection does not fit the table, a permission is missing, a consumer is too far behind
-    :raises TransientError: DynamoDB throttles or does not answer; the claim was lost; `toucher.Interrupted`. A next try goes on from here
+    :raises DataError: the selection does not fit the table, a permission is missing, a consumer is close to losing records
+    :raises TransientError: DynamoDB throttles or does not answer; a consumer is too far behind; the claim was lost;
+        `toucher.Interrupted`. A next try goes on from here
     """
     toucher, table = job.toucher, job.toucher.facts.name
     check(toucher.facts, job.selection)
     with toucher.claimed() as claim:
         opened = job.replays.open(table, job.selection, claim.fence)
-        run = _Run(job, opened, on_page)
+        run = _Run(job, opened, on_page, on_wait)
         with Hands(toucher, claim, opened.replay_id) as hands:
             counts = run.go(hands)
         claim.check()
@@ -109,10 +121,12 @@ class _InFlight:
 class _Run:
     """One try of one replay."""
 
-    def __init__(self, job: Job, opened: Replay, on_page: Callable[[PageDone], None]) -> None:
+    def __init__(
+        self, job: Job, opened: Replay, on_page: Callable[[PageDone], None], on_wait: Callable[[Standing], None]
+    ) -> None:
         facts = job.toucher.facts
         self._replay = opened
-        self._on_page = on_page
+        self._on_page, self._on_wait = on_page, on_wait
         self._store = job.touched(opened.replay_id)
         self._checkpoints = Checkpoints(job.checkpoints, table=facts.name, digest=opened.digest, replay_id=opened.replay_id)
         self._reader = Reader(job.toucher.client, facts, opened.selection, s3=job.s3)
@@ -147,6 +161,8 @@ class _Run:
 
     def _settle(self, flight: _InFlight) -> None:
         """Wait for a page, keep its keys, then move the checkpoint: in this order, so that no touched key is ever unknown."""
+        while not flight.work.has_ended(TELL_SECONDS):
+            self._on_wait(Standing(**self._standing()))
         touches = flight.work.result()
         before = self._at[flight.part]
         reached = [touched for touched in touches if touched.outcome in REACHED]
@@ -160,8 +176,16 @@ class _Run:
         skipped = tuple(touched for touched in touches if touched.outcome not in (*REACHED, Outcome.COVERED))
         self._tell_skipped(skipped)
         self._parts_done += self._at[flight.part].done
-        counts, parts = self._counts, (self._parts_done, len(self._at))
-        self._on_page(PageDone(self._replay, flight.part, before.page, counts, self._here, *parts, skipped))
+        self._on_page(PageDone(**self._standing(), skipped=skipped))
+
+    def _standing(self) -> dict[str, Any]:
+        return {
+            "replay": self._replay,
+            "counts": self._counts,
+            "here": self._here,
+            "parts_done": self._parts_done,
+            "parts": len(self._at),
+        }
 
     def _tell_start(self) -> None:
         replay = self._replay

@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -99,9 +99,21 @@ class Work:
 
     futures: tuple[Future[list[Touched]], ...]
 
+    def has_ended(self, seconds: float | None = None) -> bool:
+        """Wait until all are made, or one has met an error.
+
+        :param seconds: at most; None: as long as it takes
+        """
+        return not wait(self.futures, seconds, FIRST_EXCEPTION).not_done or any(map(_failed, self.futures))
+
     def result(self) -> list[Touched]:
-        """Wait for all of them; the first error, if there is one."""
-        return [touched for future in self.futures for touched in future.result()]
+        """Wait for all of them; the first error, if there is one, as soon as it is met."""
+        self.has_ended()
+        return [touched for future in sorted(self.futures, key=_failed, reverse=True) for touched in future.result()]
+
+
+def _failed(future: Future[list[Touched]]) -> bool:
+    return future.done() and future.exception() is not None
 
 
 class Hands:

@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from searchops.core.errors import DataError, TransientError
 from searchops.core.replay.lag import (
     BLIND_SECONDS,
+    LONGEST_PAUSE_SECONDS,
     SILENT_SECONDS,
     STOP_SECONDS,
     Advice,
     CloudWatchLag,
     ConsumerBehind,
+    ConsumerLate,
     ConsumerSilent,
     LagUnknown,
     Step,
@@ -135,7 +137,69 @@ def test_a_consumer_near_the_end_of_the_stream_is_told_with_what_to_do() -> None
         world.look()
 
 
+# How long a pause lasts
+
+
+def test_a_pause_says_what_it_waits_for_and_how_long(caplog: pytest.LogCaptureFixture) -> None:
+    world = World({"indexer": 960.0})
+    with caplog.at_level(logging.INFO):
+        world.look(writing=False)
+        advice = world.look(after_seconds=90.0, writing=False)
+
+    assert advice.reason == "indexer is 16 min behind, limit 15 min; waited 90 s of at most 10 min"
+    assert "Nothing is touched, for 10 min at most: indexer is 16 min behind, limit 15 min" in caplog.messages
+
+
+def test_a_pause_that_lasts_lets_the_worker_go_and_the_next_try_waits_anew() -> None:
+    world = World({"indexer": 960.0})
+    world.look(writing=False)
+    assert world.look(LONGEST_PAUSE_SECONDS - 1, writing=False).step is Step.PAUSE
+
+    with pytest.raises(ConsumerLate, match=r"indexer is 16 min behind, limit 15 min, in spite of a pause of 10 min.*tried again"):
+        world.look(1, writing=False)
+    assert issubclass(ConsumerLate, TransientError)
+    assert World({"indexer": 960.0}).look(LONGEST_PAUSE_SECONDS).step is Step.PAUSE
+
+
+def test_a_pause_goes_on_when_another_consumer_is_the_one_that_is_late() -> None:
+    world = World({"indexer": 960.0, "mailer": 1.0})
+    world.look(writing=False)
+    world.lags = {"indexer": 1.0, "mailer": 960.0}
+
+    with pytest.raises(ConsumerLate, match="mailer"):
+        world.look(LONGEST_PAUSE_SECONDS, writing=False)
+
+
+def test_only_the_pause_that_is_under_way_counts() -> None:
+    world = World({"indexer": 960.0})
+    for _ in range(3):
+        world.lags["indexer"] = 960.0
+        world.look()
+        world.look(LONGEST_PAUSE_SECONDS - 1)
+        world.lags["indexer"] = 840.0
+        assert world.look(1).step is Step.SLOW
+
+
+def test_a_consumer_near_the_end_of_the_stream_is_no_matter_of_patience() -> None:
+    world = World({"indexer": 960.0})
+    world.look(writing=False)
+    world.lags["indexer"] = STOP_SECONDS
+
+    with pytest.raises(ConsumerBehind):
+        world.look(LONGEST_PAUSE_SECONDS, writing=False)
+
+
 # What is not known
+
+
+def test_nothing_is_touched_before_a_lag_was_known_once(caplog: pytest.LogCaptureFixture) -> None:
+    world = World({"indexer": ConnectionError("away"), "mailer": 1.0})
+    advice = world.look()
+    assert (advice.step, advice.factor) == (Step.PAUSE, 0.0)
+    assert advice.reason.startswith("the lag of indexer is not known yet; waited 0 s")
+
+    world.lags["indexer"] = None
+    assert world.look().step is Step.RUN
 
 
 def test_no_data_while_nothing_is_written_is_no_error_for_ever(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searchops.core.errors import DataError
-from searchops.core.replay.lag import Advice, ConsumerBehind, Step
+from searchops.core.replay.lag import Advice, ConsumerBehind, ConsumerLate, Step
 from searchops.core.replay.model import Units
 from searchops.core.replay.pace import FILL, LOOK_SECONDS, START, WARM_UP_SECONDS, Budget, Pacer, Stopped
 from searchops.core.replay.progress import Estimate
@@ -306,6 +306,15 @@ def test_a_consumer_near_the_end_of_the_stream_stops_every_thread() -> None:
 
     assert time.run(*[work] * 8) == [behind] * 8
     assert LOOK_SECONDS <= time.now <= LOOK_SECONDS + 3
+
+
+def test_a_pause_that_lasts_too_long_ends_the_wait_of_every_thread() -> None:
+    time = VirtualTime()
+    late = ConsumerLate("too late for 10 min")
+    pacer = Pacer(10, lag=Consumers([PAUSE, PAUSE, late]), clock=time.clock, sleep=time.sleep)
+
+    assert time.run(*[pacer.before] * 8) == [late] * 8
+    assert 2 * LOOK_SECONDS <= time.now <= 2 * LOOK_SECONDS + 3
 
 
 def test_the_lag_is_asked_for_before_anything_is_touched() -> None:
