@@ -19,6 +19,7 @@ from typing import Any
 from searchops.core.errors import DataError, SearchOpsError, code_of
 from searchops.core.replay import records
 from searchops.core.replay.calls import classified, damaged, message_of
+from searchops.core.replay.cost import item_bytes, write_units
 from searchops.core.replay.effects import Keys
 from searchops.core.replay.model import AttributeValue, Key, Outcome, Touched, Units
 from searchops.core.replay.records import REPLAY_ID, REPLAY_ID_DIGITS
@@ -165,7 +166,7 @@ class Touch:
                     f"the table {self._table!r}: the touch of {json.dumps(encoded(key))} was refused, and the item does not show why"
                 ) from error
             # A refused write is charged for the item that it found, and says nothing of it.
-            return Touched(key, outcome, Units(table=max(1.0, math.ceil(bytes_of(item or {}) / 1024))), self.version_in(item))
+            return Touched(key, outcome, Units(table=float(write_units(item_bytes(item or {})))), self.version_in(item))
         words = f"{code_of(error)}: {message_of(error)}"
         if any(sign in words for sign in _NO_ROOM):
             return Touched(key, Outcome.TOO_LARGE, Units())
@@ -192,27 +193,3 @@ def units_of(answer: Mapping[str, Any]) -> Units:
     total = float(told["CapacityUnits"])
     table = float(told.get("Table", {}).get("CapacityUnits", total))
     return Units(table, total - table)
-
-
-def bytes_of(item: Item) -> int:
-    """The size of an item as DynamoDB counts it, nearly (developer guide, "DynamoDB item sizes and formats")."""
-    return sum(len(name.encode()) + _bytes_of_value(value) for name, value in item.items())
-
-
-def _bytes_of_value(value: AttributeValue) -> int:
-    ((type_, content),) = value.items()
-    match type_:
-        case "S":
-            return len(content.encode())
-        case "B":
-            return len(content)
-        case "N":
-            return len(content) // 2 + 2
-        case "M":
-            return 3 + bytes_of(content) + len(content)
-        case "L":
-            return 3 + sum(1 + _bytes_of_value(entry) for entry in content)
-        case "SS" | "NS" | "BS":
-            return sum(_bytes_of_value({type_[0]: entry}) for entry in content)
-        case _:
-            return 1

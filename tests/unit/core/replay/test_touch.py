@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from searchops.core.replay.model import Outcome, Units
-from searchops.core.replay.touch import FIVE_YEARS_SECONDS, bytes_of, expired, judge, replay_id_of, units_of
+from searchops.core.replay.touch import FIVE_YEARS_SECONDS, expired, judge, replay_id_of, units_of
 
 NOW = 1_800_000_000
 OURS = replay_id_of(7)
@@ -90,16 +90,3 @@ def test_an_item_expires_as_dynamodb_lets_it(value, is_expired):
 )
 def test_units_are_told_apart_by_table_and_indexes(told, units):
     assert units_of(told) == units
-
-
-def test_the_size_of_an_item_is_that_of_its_names_and_values():
-    item = {
-        "text": {"S": "語"},
-        "bytes": {"B": b"\0" * 10},
-        "list": {"L": [{"NULL": True}, {"BOOL": False}]},
-        "map": {"M": {"k": {"S": "v"}}},
-        "set": {"SS": ["a", "bc"]},
-    }
-
-    assert bytes_of(item) == (4 + 3) + (5 + 10) + (4 + 3 + 4) + (3 + 3 + 2 + 1) + (3 + 3)
-    assert 1000 <= bytes_of({"n": {"N": "1" * 38}, "text": {"S": "x" * 1000}}) <= 1050
