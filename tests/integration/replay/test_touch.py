@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import runpy
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.config import Config
 
 from local.simulators.dynamodb_faults.control import DynamoDBProxy
 from local.simulators.dynamodb_faults.faults import Fault, Kind
 from searchops.core.errors import TransientError
+from searchops.core.replay import calls
 from searchops.core.replay.calls import NotAllowed, Throttled
 from searchops.core.replay.model import Outcome, Units
 from searchops.core.replay.touch import FIVE_YEARS_SECONDS, Touch, replay_id_of
-from tests.integration.replay.world import MARKER, Table, item, records, touches
+from tests.integration.replay.world import MARKER, Table, at, item, records, touches
 
 FIRST, SECOND, THIRD = (replay_id_of(number) for number in (8, 9, 10))
 
@@ -241,6 +244,45 @@ def test_a_throttled_touch_says_what_was_short(
 
     assert raised.value.scope == scope
     assert touch(table, client=behind)(key).outcome is Outcome.TOUCHED
+
+
+@pytest.fixture(params=["legacy", "standard", "adaptive"])
+def told_otherwise(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, proxy: DynamoDBProxy) -> Any:
+    """A client of touches in an environment that says how botocore is to try again."""
+    monkeypatch.setenv("AWS_RETRY_MODE", request.param)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "5")
+    as_written = runpy.run_path(calls.__file__)["CLIENT"]  # botocore completes what it is given, so that the first client decides
+    return at(proxy.url, "dynamodb", config=Config(**as_written))
+
+
+def test_every_throttled_touch_is_told_whatever_the_environment_says_of_tries(
+    tables: Callable[..., Table], proxy: DynamoDBProxy, told_otherwise: Any
+):
+    table = tables()
+    key = one(table)
+    proxy.order(Fault(Kind.THROTTLE_TABLE, times=3))
+    through = touch(table, client=told_otherwise)
+
+    for _ in range(3):
+        with pytest.raises(Throttled):
+            through(key)
+
+    assert through(key).outcome is Outcome.TOUCHED
+    assert told_otherwise.meta.config.retries["mode"] == "legacy"  # adaptive would wait before it sends: not to be seen here
+
+
+def test_a_damaged_answer_is_no_answer_whatever_the_environment_says_of_tries(
+    tables: Callable[..., Table], proxy: DynamoDBProxy, told_otherwise: Any
+):
+    table = tables()
+    key = one(table)
+    proxy.order(Fault(Kind.BAD_CHECKSUM))
+    through = touch(table, client=told_otherwise)
+
+    with pytest.raises(TransientError, match="damaged"):
+        through(key)
+
+    assert through(key).outcome is Outcome.OURS_BEFORE
 
 
 def test_a_missing_permission_is_named(tables: Callable[..., Table], proxy: DynamoDBProxy, behind: Any):
