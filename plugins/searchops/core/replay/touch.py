@@ -37,6 +37,18 @@ _NO_ROOM = ("ItemCollectionSizeLimitExceededException", "maximum allowed size")
 _NO_NUMBER = ("incorrect data type", "Number overflow")
 
 
+class StrangeMarker(DataError):
+    """An item bears the id of a replay that can not have been: it is later than the claim under which the table is touched."""
+
+    def __init__(self, table: str, marker: str, found: str, newest: str) -> None:
+        super().__init__(
+            f"the table {table!r}: expected in {marker} ids of replays up to {newest}, the newest that this table of claims has given, found "
+            f"{found}: the items were copied from another table, another table of claims is in use, or it was made anew. Touches would "
+            "leave such items alone, so no record of them would be made: name another marker (replay.marker of the table in "
+            "include/searchops.yaml)"
+        )
+
+
 def replay_id_of(fence: int) -> str:
     """The id of the replay that a claim with this fence begins. As texts, later ids are greater: 2^63 has 19 digits."""
     if not 0 < fence < 10**REPLAY_ID_DIGITS:
@@ -77,6 +89,7 @@ class Touch:
 
     :param client: boto3's ``dynamodb`` client
     :param marker: the attribute that holds the replay's id; a key of nothing
+    :param newest: the newest id that a replay of this table can have; None: that is not known
     :param ttl_attribute: None where nothing expires
     :param version_attribute: whose value is to be known after the touch; with it each answer brings the item, unless it is added to
     :param adds_version: add 1 to it (``version_owner: shared``)
@@ -90,6 +103,7 @@ class Touch:
         *,
         marker: str,
         replay_id: str,
+        newest: str | None = None,
         ttl_attribute: str | None = None,
         version_attribute: str | None = None,
         adds_version: bool = False,
@@ -105,6 +119,7 @@ class Touch:
         self.version_attribute = version_attribute
         self.clock = clock
         self._client = client
+        self._newest = newest
         self._table = facts.name
         self._adds_version = adds_version
         self._values: dict[str, AttributeValue] = {":id": {"S": replay_id}, ":least": {"S": LEAST_ID}}
@@ -115,6 +130,7 @@ class Touch:
 
         :raises Throttled: the table, an index or a partition has had enough
         :raises TransientError: there was no answer: the item may be touched or not, which another try finds out
+        :raises StrangeMarker: it bears an id that is later than all that were given
         :raises DataError: no item of this table can be touched so
         """
         now = math.floor(self.clock())
@@ -165,6 +181,8 @@ class Touch:
                 raise SearchOpsError(
                     f"the table {self._table!r}: the touch of {json.dumps(encoded(key))} was refused, and the item does not show why"
                 ) from error
+            if outcome is Outcome.COVERED:
+                self._expect_given(records.replay_id(item or {}, self.marker) or "")
             # A refused write is charged for the item that it found, and says nothing of it.
             return Touched(key, outcome, Units(table=float(write_units(item_bytes(item or {})))), self.version_in(item))
         words = f"{code_of(error)}: {message_of(error)}"
@@ -173,6 +191,10 @@ class Touch:
         if self._adds_version and any(sign in words for sign in _NO_NUMBER):
             return Touched(key, Outcome.VERSION_MISUSED, Units(table=1.0))
         raise classified(error, self._table, "UpdateItem") from error
+
+    def _expect_given(self, found: str) -> None:
+        if self._newest is not None and found[:REPLAY_ID_DIGITS] > self._newest:
+            raise StrangeMarker(self._table, self.marker, found, self._newest)
 
     def version_in(self, item: Item | None) -> int | None:
         """The version of an item, where it is to be known and a whole number."""

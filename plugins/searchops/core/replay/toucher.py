@@ -23,7 +23,7 @@ from searchops.core.replay.model import Key, Outcome, Touched, Units
 from searchops.core.replay.partiql import MOST_STATEMENTS, Answer, BatchTouch
 from searchops.core.replay.selection import encoded
 from searchops.core.replay.table import TableFacts
-from searchops.core.replay.touch import Touch
+from searchops.core.replay.touch import StrangeMarker, Touch, replay_id_of
 
 NAMESPACE = "replay"
 """Of the claims of tables: one task touches a table at a time, whichever DAG it belongs to."""
@@ -130,6 +130,7 @@ class Hands:
             toucher.facts,
             marker=toucher.marker,
             replay_id=replay_id,
+            newest=replay_id_of(claim.fence),
             ttl_attribute=toucher.facts.ttl_attribute,
             version_attribute=toucher.version_attribute,
             adds_version=toucher.adds_version,
@@ -184,11 +185,14 @@ class Hands:
         """
         try:
             answers: Sequence[Answer] = [self._touch(keys[0])] if self._batch is None else self._batch(keys)
+            for answer in answers:
+                if isinstance(answer, SearchOpsError) and not isinstance(answer, TransientError):
+                    raise answer
         except TransientError as error:
             return [error] * len(keys)
-        for answer in answers:
-            if isinstance(answer, SearchOpsError) and not isinstance(answer, TransientError):
-                raise answer
+        except StrangeMarker:
+            self._claim.extend()  # tells that it is lost, where the marker is that of a successor
+            raise
         return answers
 
     def _tell(self, touched: Sequence[Touched], errors: Sequence[SearchOpsError]) -> None:
