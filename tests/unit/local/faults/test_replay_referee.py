@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from local.demo.application import Write
 from local.faults.referee import Held
 from local.faults.replay.items import DAYS, MARKER, Document, First, Item, Kind, Scheme, Task, plain
-from local.faults.replay.referee import Ended, Found, Record, judge
+from local.faults.replay.referee import Ended, Found, Record, judge, write_down
 
 OURS, LATER = "0" * 18 + "41", "0" * 18 + "42"
 
@@ -183,3 +185,13 @@ def test_where_touches_raise_the_version_each_counts() -> None:
 
     unraised = replace(shared, items={**shared.items, "a|1": touched(item(1))})
     assert "1 items of other content: a|1" in judge(unraised).wrong
+
+
+def test_all_that_is_known_of_an_item_can_be_written_down(tmp_path: Path) -> None:
+    write_down(RIGHT, tmp_path / "found.ndjson")
+
+    known = {line["name"]: line for line in map(json.loads, (tmp_path / "found.ndjson").read_text().splitlines())}
+    assert list(known) == RIGHT.names
+    assert ([write["number"] for write in known["a|2"]["writes"]], known["a|2"]["document"]["version"]) == ([1], 1000)
+    (record,) = known["a|4"]["records"]
+    assert (record["touch"], record["flaw"], record["set aside"]) == (OURS, "mapping", True)
