@@ -27,7 +27,7 @@ from searchops.core.replay import select, toucher
 from searchops.core.replay.calls import NotAllowed
 from searchops.core.replay.identity import State
 from searchops.core.replay.lag import ConsumerLate, Supplied, Thresholds, Watch
-from searchops.core.replay.model import Counts, Key
+from searchops.core.replay.model import Counts, Key, Units
 from searchops.core.replay.pace import Pacer
 from searchops.core.replay.run import PageDone, Standing
 from searchops.core.replay.selection import All, ByDate, ByKey, PartitionKey, Selection
@@ -200,6 +200,45 @@ def test_a_replay_that_lost_its_claim_stops_and_lets_its_successor_finish(replay
     assert (successor.replay.resumed, successor.counts.selected) == (True, 40)
     assert revisions(table, keys) == {"1001": 40}
     assert replayed.run(table, partition("p1")).counts.selected == 6  # the claim is free
+
+
+class Sleeper(Pacer):
+    """Lets something happen while a touch waits for its turn."""
+
+    def __init__(self, before_touch: int, happens: Callable[[], None]) -> None:
+        super().__init__(1e7)
+        self.asked, self.answered = 0, 0
+        self._before_touch, self._happens = before_touch, happens
+
+    def before(self, touches: int = 1) -> None:
+        self.asked += 1
+        if self.asked == self._before_touch:
+            self._happens()
+        super().before(touches)
+
+    def after(self, units: Units, **told: Any) -> None:
+        self.answered += 1
+        super().after(units, **told)
+
+
+def test_a_claim_that_is_lost_while_a_touch_waits_for_its_turn_is_not_used_any_more(
+    replayed: Replayed, tables: Callable[..., Table]
+):
+    table = tables()
+    keys = table.put(some_items(5))
+    slept = 0.0
+
+    def sleep() -> None:
+        nonlocal slept
+        replayed.run(table, TODAY, ahead=AFTER_THE_LEASE)
+        slept = AFTER_THE_LEASE
+
+    pace = Sleeper(3, sleep)
+    with pytest.raises(ClaimLost):
+        replayed.run(table, TODAY, ahead=lambda: slept, pace=pace, threads=1)
+
+    assert pace.answered == 2
+    assert revisions(table, keys) == {"1001": 5}
 
 
 def test_an_error_in_the_middle_is_gone_on_from_and_books_add_up(
@@ -379,6 +418,17 @@ def test_a_table_that_throttles_for_ever_fails_the_try_and_not_the_replay(
 
     assert done.counts.reached == 12
     assert revisions(table, keys) == {"1001": 12}
+
+
+def test_the_wait_for_a_turn_does_not_count_as_throttled(
+    replayed: Replayed, tables: Callable[..., Table], proxy: DynamoDBProxy, behind: Any, monkeypatch: pytest.MonkeyPatch
+):
+    table = tables()
+    table.put(some_items(3))
+    monkeypatch.setattr(toucher, "PATIENCE_SECONDS", 0.0)
+    proxy.order(Fault(Kind.THROTTLE_TABLE, table=table.name))
+
+    assert replayed.run(table, TODAY, client=behind).counts.touched == 3
 
 
 @pytest.mark.parametrize("operation", ["UpdateItem", "Query"])

@@ -154,17 +154,18 @@ class Hands:
         self._pool.shutdown(cancel_futures=True)
 
     def _touch_all(self, keys: Sequence[Key]) -> list[Touched]:
-        self._claim.check()
         at_once: Iterable[Sequence[Key]] = [(key,) for key in keys] if self._batch is None else _different(keys, MOST_STATEMENTS)
         return [touched for some in at_once for touched in self._persist(some)]
 
     def _persist(self, keys: Sequence[Key]) -> list[Touched]:
         """Touch items in their turn, and those that met an error again, as often as it takes."""
-        toucher, done, began, tries, failures = self._toucher, list[Touched](), time.monotonic(), 0, 0
+        toucher, done, tries, failures = self._toucher, list[Touched](), 0, 0
+        refused_at: float | None = None  # what was waited for the first turn says nothing of the table
         while True:
             if toucher.stop.is_set():
                 raise Interrupted(f"the table {toucher.facts.name!r}: the replay {self._replay_id} was stopped")
             toucher.pace.before(len(keys))
+            self._claim.check()  # behind the wait, which may have been longer than the lease
             answers = self._send(keys)
             done += (touched := [answer for answer in answers if isinstance(answer, Touched)])
             errors = [answer for answer in answers if isinstance(answer, SearchOpsError)]
@@ -173,7 +174,9 @@ class Hands:
                 return done
             tries += 1
             failures += any(not isinstance(error, Throttled) for error in errors)
-            if failures >= TRIES or time.monotonic() - began > PATIENCE_SECONDS:
+            now = time.monotonic()
+            refused_at = now if refused_at is None else refused_at
+            if failures >= TRIES or now - refused_at > PATIENCE_SECONDS:
                 raise errors[0]
             toucher.stop.wait(pause(tries))
             keys = [key for key, answer in zip(keys, answers, strict=True) if isinstance(answer, SearchOpsError)]
