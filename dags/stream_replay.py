@@ -26,7 +26,7 @@ from airflow.sdk import Param
 from searchops.dags import dag_for, entries, told
 from searchops.inventory import Table
 from searchops.notifications.slack import FailureNotifier
-from searchops.task_groups.replay import ARGUMENTS, PARAMS, stream_replay
+from searchops.task_groups.replay import ARGUMENTS, MEND, PARAMS, stream_replay
 from searchops.timetables import BackfillOnlyTimetable
 
 DAY = {"format": "date", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
@@ -53,7 +53,7 @@ def from_entry(table: Table) -> dict[str, Any]:
     zone = table.date_index.timezone if table.date_index else "UTC"
     return {
         "schedule": BackfillOnlyTimetable("@daily", timezone=zone),
-        "on_failure_callback": FailureNotifier(**told(table.home)),
+        "on_failure_callback": FailureNotifier(**told(table.written_index or table.home), mend=MEND),
         "params": FORM,
         "doc_md": f"{__doc__}\n**This table**: `{table.table}`, days in `{zone}`, at most {table.replay.wcu_per_second:g} write units a "
         "second.\n",

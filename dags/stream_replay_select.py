@@ -18,7 +18,7 @@ from airflow.sdk import Param
 from searchops.dags import dag_for, entries, told
 from searchops.inventory import Table
 from searchops.notifications.slack import FailureNotifier
-from searchops.task_groups.replay import ARGUMENTS, PARAMS, stream_replay
+from searchops.task_groups.replay import ARGUMENTS, MEND, PARAMS, stream_replay
 
 FORM = {
     "partition_keys": Param(
@@ -61,7 +61,7 @@ FORM = {
 
 
 def from_entry(table: Table) -> dict[str, Any]:
-    return {"on_failure_callback": FailureNotifier(**told(table.home)), "params": FORM}
+    return {"on_failure_callback": FailureNotifier(**told(table.written_index or table.home), mend=MEND), "params": FORM}
 
 
 for name, entry in entries("tables").items():

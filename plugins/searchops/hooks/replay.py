@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from searchops.core.errors import DataError
 from searchops.hooks.bulk import IndexClients, scheme_of
 from searchops.hooks.functions import HomeClients, client
 from searchops.hooks.load import recipe_of
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from searchops.core.replay.arrivals import Arrivals
     from searchops.core.replay.choice import Choice, Dates
     from searchops.core.replay.cost import Price, PriceUnknown
+    from searchops.core.replay.identity import Replay, Replays
     from searchops.core.replay.lag import Lag, Watch
     from searchops.core.replay.model import Counts, Key, Touched
     from searchops.core.replay.pace import Pacer
@@ -38,6 +41,8 @@ POLL_SCALE = float(os.environ.get("SEARCHOPS_POLL_SCALE", "1"))
 """Below 1 waits are shorter, for a service whose clock runs fast."""
 LEASE = timedelta(seconds=30)
 """Of the claim of a table, with a heartbeat every 10 s: how long a worker that was killed keeps the next try from going on."""
+
+log = logging.getLogger(__name__)
 
 
 def dates_of(table: Table) -> Dates | None:
@@ -88,6 +93,12 @@ class ReplayClients(HomeClients):
 
     def client(self, service: str, **options: Any) -> Any:
         return client(service, self.table.aws_conn_id, self.table.region, **options)
+
+    @cached_property
+    def s3(self) -> Any:
+        """Of the account and Region where the bucket is: the index's own, which its consumer writes into, or that of the defaults."""
+        place = self.table.written_index or self.home
+        return client("s3", place.aws_conn_id, place.region)
 
     @cached_property
     def items(self) -> Any:
@@ -221,7 +232,6 @@ class ReplayClients(HomeClients):
     def job(self, selection: Selection, toucher: Toucher) -> Job:
         """What `run.replay` takes."""
         from searchops.core.replay.checkpoint import TableCheckpoints
-        from searchops.core.replay.identity import Replays
         from searchops.core.replay.run import Job
         from searchops.core.replay.touched import TouchedPages
 
@@ -229,11 +239,44 @@ class ReplayClients(HomeClients):
         return Job(
             toucher=toucher,
             selection=selection,
-            replays=Replays(self.dynamodb, claims),
+            replays=self.replays,
             checkpoints=TableCheckpoints(self.dynamodb, claims, name),
             touched=lambda replay_id: TouchedPages(self.bucket, name, replay_id),
             s3=self.s3,
         )
+
+    @cached_property
+    def replays(self) -> Replays:
+        from searchops.core.replay.identity import Replays
+
+        return Replays(self.dynamodb, self.home.claims_table)
+
+    def unfinished(self) -> list[Replay]:
+        """The replays of the table that have not come to their end."""
+        return self.replays.unfinished(self.settings.table)
+
+    def abandon(self, replay_ids: Sequence[str]) -> list[Replay]:
+        """Give up replays that have not come to their end, while nobody touches the table. Those that have ended stay as they are.
+
+        :return: those that were given up
+        :raises DataError: there never was such a replay
+        :raises InProgress: a task touches the table
+        """
+        if not replay_ids:
+            return []
+        found = {replay.replay_id: replay for replay in self.unfinished()}
+        if unknown := [id_ for id_ in replay_ids if id_ not in found and not self._has_left_something(id_)]:
+            raise DataError(
+                f"abandon: expected replays of the table {self.settings.table!r}, found {', '.join(unknown)}; those that have not come to "
+                f"their end are {', '.join(found) or 'none'}"
+            )
+        with self._again.claimed():
+            return [self.replays.abandon(found[id_]) for id_ in dict.fromkeys(replay_ids) if id_ in found]
+
+    def _has_left_something(self, replay_id: str) -> bool:
+        from searchops.core.replay.touched import replay_prefix
+
+        return any(True for _ in self.bucket.list(replay_prefix(self.settings.table, replay_id)))
 
     @property
     def adds_version(self) -> bool:
@@ -296,20 +339,20 @@ class ReplayClients(HomeClients):
     ) -> ReplayReport:
         """Write the report of a try, added to those of earlier ones.
 
+        Never raises: what is touched stays touched, and a task that failed for its report would replay all of it again.
+
         :param counts: of all tries; ``seconds`` and ``throttled``: of this one
         """
-        from searchops.core.replay.report import ReplayReport, read_report, words, write_report
+        from searchops.core.replay.report import write_report
 
-        name = self.settings.table
-        before = read_report(self.bucket, name, replay_id) or ReplayReport(name, replay_id, words(selection), counts)
-        report = replace(
-            before,
-            counts=counts,
-            seconds=before.seconds + seconds,
-            throttled=Counter(before.throttled) + Counter(throttled),
-            index=self.settings.index or "",
-        )
-        write_report(self.bucket, report)
+        report = replace(self._new_report(selection, replay_id, counts), seconds=seconds, throttled=throttled)
+        try:
+            if before := self._written_report(replay_id):
+                throttles = Counter(before.throttled) + Counter(throttled)
+                report = replace(report, seconds=before.seconds + seconds, throttled=throttles)
+            write_report(self.bucket, report)
+        except Exception:
+            log.exception("The report of the replay %s could not be written to s3://%s", replay_id, self.home.bucket)
         return report
 
     def reconciled(self, selection: Selection, replay_id: str, counts: Counts, arrivals: Arrivals) -> tuple[ReplayReport, str]:
@@ -317,9 +360,24 @@ class ReplayClients(HomeClients):
 
         :return: the report and its URI
         """
-        from searchops.core.replay.report import ReplayReport, read_report, words, write_report
+        from searchops.core.replay.report import write_report
 
-        name = self.settings.table
-        before = read_report(self.bucket, name, replay_id) or ReplayReport(name, replay_id, words(selection), counts)
-        report = replace(before, arrivals=arrivals, index=self.settings.index or "")
+        report = replace(self._new_report(selection, replay_id, counts), arrivals=arrivals)
+        if before := self._written_report(replay_id):
+            report = replace(report, seconds=before.seconds, throttled=before.throttled)
         return report, write_report(self.bucket, report)
+
+    def _new_report(self, selection: Selection, replay_id: str, counts: Counts) -> ReplayReport:
+        from searchops.core.replay.report import ReplayReport, words
+
+        return ReplayReport(self.settings.table, replay_id, words(selection), counts, index=self.settings.index or "")
+
+    def _written_report(self, replay_id: str) -> ReplayReport | None:
+        """That of earlier tries; None where there is none, or none that can be read."""
+        from searchops.core.replay.report import read_report
+
+        try:
+            return read_report(self.bucket, self.settings.table, replay_id)
+        except DataError as error:
+            log.warning("%s (%s)", error, error.reason)
+            return None

@@ -17,7 +17,7 @@ from searchops.core.errors import DataError
 from searchops.core.waiting import Cadence
 from searchops.hooks.replay import POLL_SCALE, ReplayClients
 from searchops.inventory import Table
-from searchops.operators.arguments import is_false, is_true
+from searchops.operators.arguments import as_list, is_false, is_true
 from searchops.reporting import report_done, reporting
 from searchops.retries import RETRY_DELAY, RETRY_POLICY
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from searchops.core.replay.arrivals import Look
+    from searchops.core.replay.identity import Replay
     from searchops.core.replay.model import Counts
     from searchops.core.replay.pace import Pacer
     from searchops.core.replay.plan import Plan
@@ -44,6 +45,7 @@ STAY_SECONDS = 60.0
 AWAY_SECONDS = 120.0
 CADENCE = Cadence(scale=POLL_SCALE)
 MOST_NAMED = 5
+DRY_RUN = " (a dry run: nothing is written)"
 
 
 class ReplayOperator(BaseOperator):
@@ -65,11 +67,15 @@ class ReplayOperator(BaseOperator):
     def clients(self) -> ReplayClients:
         return ReplayClients(Table.model_validate(self.table), wcu_per_second=_units(self.wcu_per_second))
 
-    def reporting(self, context: Context) -> AbstractContextManager[None]:
+    def reporting(self, context: Context, selected: str = "") -> AbstractContextManager[None]:
+        """
+        :param selected: which of the run's selections a mapped task is about; its number tells nobody
+        """
         # Not of `clients`, whose arguments may be what is wrong.
         table = Table.model_validate(self.table)
         told = ReplayClients(table)
-        return reporting(context, lambda: told.s3, table.home.bucket, facts=told.facts)
+        facts = {**({"Selected": selected} if selected else {}), **told.facts}
+        return reporting(context, lambda: told.s3, table.home.bucket, facts=facts)
 
     def say(self, context: Context, title: str, facts: Mapping[str, Any]) -> None:
         self.log.info("%s", title)
@@ -81,69 +87,143 @@ class DynamoDBReplayPlanOperator(ReplayOperator):
 
     :param choice: the fields of `searchops.core.replay.choice.Choice`, or texts that templates make of them (templated)
     :param rewrite: documents that the index holds already are to be written again, too (templated)
-    :param only_plan: look only: the return value is empty then; only what is clearly false replays (templated)
+    :param abandon: ids of replays that are not to be gone on with, once all is found fit: the next one of their selection is new. With
+        nothing chosen that is all that is done (templated, as JSON)
+    :param only_plan: look only: the return value is empty then; only what is clearly false replays and abandons (templated)
     :return: each selection with what it is called and how many items are expected, for `DynamoDBStreamReplayOperator` to be mapped over;
-        the XCom ``plans`` has all that was found
+        the XCom ``plans`` has what was found of each, ``findings`` what was found of the table, ``unfinished`` the replays that have not
+        come to their end
     :raises DataError: nothing, or nothing that makes sense, was chosen; or the table is not fit, with all reasons
+    :raises InProgress: a replay is to be abandoned while a task touches the table
     """
 
-    template_fields: Sequence[str] = ("choice", "rewrite", "only_plan", "wcu_per_second")
+    template_fields: Sequence[str] = ("choice", "rewrite", "abandon", "only_plan", "wcu_per_second")
 
     def __init__(
-        self, *, choice: Mapping[str, Any], rewrite: bool | str = False, only_plan: bool | str = False, **kwargs: Any
+        self,
+        *,
+        choice: Mapping[str, Any],
+        rewrite: bool | str = False,
+        abandon: str | Sequence[str] = (),
+        only_plan: bool | str = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.choice = choice
         self.rewrite = rewrite
+        self.abandon = abandon
         self.only_plan = only_plan
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         from searchops.core.replay.choice import Choice
-        from searchops.core.replay.report import words
         from searchops.core.replay.selection import to_json
 
         with self.reporting(context):
-            selections = self.clients.selections(Choice.of(self.choice))
-            plans = self.clients.plans(selections, rewrite=is_true(self.rewrite))
-            act = is_false(self.only_plan)
-            for plan in plans:
-                self.log.info("%s", plan.text())
-            ti: Any = context["ti"]
-            ti.xcom_push(key="plans", value=json.loads(json.dumps([plan.to_json() for plan in plans])))  # lists, no tuples
-            self._tell(context, plans, [words(selection) for selection in selections], act=act)
+            choice, act = Choice.of(self.choice), is_false(self.only_plan)
+            only_abandons = bool(as_list(self.abandon or ())) and not choice.ways
+            selections = () if only_abandons else self.clients.selections(choice)
+            plans = self.clients.plans(selections, rewrite=is_true(self.rewrite)) if selections else []
+            abandoned = self.clients.abandon(as_list(self.abandon or ())) if act else []
+            told = _Told(plans, selections, abandoned, self.clients.unfinished())
+            for line in told.log():
+                self.log.info("%s", line)
+            for key, value in told.xcoms().items():
+                context["ti"].xcom_push(key=key, value=json.loads(json.dumps(value)))  # lists, no tuples
+            self.say(context, told.title(self.clients.settings.table) + ("" if act else DRY_RUN), told.facts())
         return [
-            {"name": words(selection), "selection": to_json(selection), "expected": plan.items, "exact": plan.exact}
-            for selection, plan in zip(selections, plans, strict=True)
+            {"name": name, "selection": to_json(selection), "expected": plan.items, "exact": plan.exact}
+            for name, selection, plan in zip(told.names, selections, plans, strict=True)
             if act
         ]
 
-    def _tell(self, context: Context, plans: Sequence[Plan], names: Sequence[str], *, act: bool) -> None:
+
+class _Told:
+    """What a person is told of plans; without plans, of replays that were given up.
+
+    :param unfinished: replays of the table that have not come to their end
+    """
+
+    def __init__(
+        self, plans: Sequence[Plan], selections: Sequence[Selection], abandoned: Sequence[Replay], unfinished: Sequence[Replay]
+    ) -> None:
+        from searchops.core.replay.report import words
+        from searchops.core.replay.selection import digest
+
+        self.names = [words(selection) for selection in selections]
+        chosen = {digest(selection) for selection in selections}
+        self._plans, self._abandoned = plans, abandoned
+        self._gone_on_with = [replay for replay in unfinished if replay.digest in chosen]
+        self._others = [replay for replay in unfinished if replay.digest not in chosen]
+
+    def title(self, table: str) -> str:
+        if not self._plans:
+            return f"{table}: {len(self._abandoned)} replays abandoned, {len(self._others)} have not come to their end"
+        items, bytes_ = sum(plan.items for plan in self._plans), sum(plan.bytes for plan in self._plans)
+        about = "" if all(plan.exact for plan in self._plans) else "about "
+        return f"{table}: {_listed(self.names)}: {about}{items:,} items, {bytes_:,} bytes, {self._units:,.0f} write units, {self._duration}"
+
+    def facts(self) -> dict[str, Any]:
+        first = self._plans[0] if self._plans else None
+        return {
+            **(self._planned() if first else {}),
+            **{f"Abandoned {number}": _replay_words(replay) for number, replay in enumerate(self._abandoned, 1)},
+            **{
+                f"Goes on with {number}": _replay_words(replay)
+                for number, replay in enumerate(self._gone_on_with[:MOST_NAMED], 1)
+            },
+            **{
+                f"Not come to its end {number}": _replay_words(replay)
+                for number, replay in enumerate(self._others[:MOST_NAMED], 1)
+            },
+            **{f"Consumers {number}": sentence for number, sentence in enumerate(first.consumers if first else (), 1)},
+            **{
+                f"{found.level.capitalize()} {number}": str(found)
+                for number, found in enumerate(first.findings if first else (), 1)
+            },
+        }
+
+    def log(self) -> list[str]:
+        replays = {"abandoned": self._abandoned, "goes on with": self._gone_on_with, "not come to its end": self._others}
+        return [
+            *(plan.text() for plan in self._plans),
+            *(f"{what}: {_replay_words(replay)}" for what, some in replays.items() for replay in some),
+        ]
+
+    def xcoms(self) -> dict[str, Any]:
+        """The findings once, as they are those of the table, and no selection a second time: a run may have 366 of them."""
+        plans = [
+            {"name": name, **{field: value for field, value in plan.to_json().items() if field not in ("selection", "findings")}}
+            for name, plan in zip(self.names, self._plans, strict=True)
+        ]
+        findings = [f"{found.level}: {found}" for found in self._plans[0].findings] if self._plans else []
+        return {"plans": plans, "findings": findings, "unfinished": [*map(_replay_words, (*self._gone_on_with, *self._others))]}
+
+    def _planned(self) -> dict[str, Any]:
+        plans, first = self._plans, self._plans[0]
+        cost = sum(plan.cost.usd for plan in plans if plan.cost)
+        stay = [plan.not_rewritten for plan in plans if plan.not_rewritten is not None]
+        return {
+            "Selected": self.names,
+            "Items": sum(plan.items for plan in plans),
+            "To be touched": sum(plan.touches for plan in plans),
+            "Bytes": sum(plan.bytes for plan in plans),
+            "Write units": round(self._units),
+            "Read units": round(sum(plan.read_units for plan in plans)),
+            "Duration": self._duration,
+            "Cost": f"{cost:,.2f} USD" if first.cost else f"not known: {first.cost_unknown}",
+            "Items without the date": "no date index" if first.without_date is None else first.without_date,
+            "Documents not written again": sum(stay) if len(stay) == len(plans) else "not known",
+        }
+
+    @property
+    def _units(self) -> float:
+        return sum(plan.table_units + plan.index_units for plan in self._plans)
+
+    @property
+    def _duration(self) -> str:
         from searchops.core.replay.lag import spoken
 
-        first = plans[0]
-        items, bytes_ = sum(plan.items for plan in plans), sum(plan.bytes for plan in plans)
-        units, seconds = sum(plan.table_units + plan.index_units for plan in plans), sum(plan.seconds for plan in plans)
-        duration = f"{spoken(seconds)} at {first.wcu_per_second:g} write units a second"
-        about = "" if all(plan.exact for plan in plans) else "about "
-        title = f"{first.table}: {_listed(names)}: {about}{items:,} items, {bytes_:,} bytes, {units:,.0f} write units, {duration}"
-        cost = (
-            f"{sum(plan.cost.usd for plan in plans if plan.cost):,.2f} USD" if first.cost else f"not known: {first.cost_unknown}"
-        )
-        facts: dict[str, Any] = {
-            "Selected": names,
-            "Items": items,
-            "To be touched": sum(plan.touches for plan in plans),
-            "Bytes": bytes_,
-            "Write units": round(units),
-            "Read units": round(sum(plan.read_units for plan in plans)),
-            "Duration": duration,
-            "Cost": cost,
-            "Items without the date": "no date index" if first.without_date is None else first.without_date,
-            "Documents not written again": sum(plan.not_rewritten or 0 for plan in plans),
-            **{f"Consumers {number}": sentence for number, sentence in enumerate(first.consumers, 1)},
-            **{f"{finding.level.capitalize()} {number}": str(finding) for number, finding in enumerate(first.findings, 1)},
-        }
-        self.say(context, title if act else f"{title} (a dry run: nothing is written)", facts)
+        return f"{spoken(sum(plan.seconds for plan in self._plans))} at {self._plans[0].wcu_per_second:g} write units a second"
 
 
 class DynamoDBStreamReplayOperator(ReplayOperator):
@@ -169,7 +249,7 @@ class DynamoDBStreamReplayOperator(ReplayOperator):
         from searchops.core.replay.run import replay
         from searchops.core.replay.selection import from_json
 
-        with self.reporting(context):
+        with self.reporting(context, self.part["name"]):
             selection, pace = from_json(self.part["selection"]), self.clients.pacer()
             self._toucher = self.clients.toucher(pace)
             store: Any = context["task_state_store"]
@@ -234,10 +314,7 @@ class _Watched:
     def ended_early(self) -> None:
         """Leave what this try has done to the report, to which the next one adds."""
         if self._last is not None:
-            try:
-                self._report(self._last.replay.replay_id, self._last.counts)
-            except Exception:
-                self._task.log.exception("The report of this try could not be written")
+            self._report(self._last.replay.replay_id, self._last.counts)
 
     def _report(self, replay_id: str, counts: Counts) -> ReplayReport:
         seconds = time.monotonic() - self._began
@@ -271,7 +348,7 @@ class DynamoDBReplayReconcileOperator(ReplayOperator):
 
     def look_again(self, context: Context, event: Any = None, *, since: float) -> dict[str, Any]:
         """:param since: when the wait began that is under way (epoch seconds)"""
-        with self.reporting(context):
+        with self.reporting(context, self.replayed["name"]):
             reconciler = self.clients.reconciler(self.replayed["replay_id"], self.replayed["began_at"])
             look, since = self._look(reconciler, since)
             if look is not None:
@@ -289,6 +366,7 @@ class DynamoDBReplayReconcileOperator(ReplayOperator):
         """Look until nothing is short, or for as long as a worker is to be held: None then, and since when it waits."""
         from searchops.core.idempotency.errors import InProgress
         from searchops.core.replay.arrivals import Step, next_step
+        from searchops.core.replay.lag import ConsumerLate
 
         began = time.monotonic()
         while True:
@@ -354,4 +432,9 @@ def _units(value: float | str | None) -> float | None:
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-        from searchops.core.replay.lag import ConsumerLate
+
+
+def _replay_words(replay: Replay) -> str:
+    from searchops.core.replay.report import words
+
+    return f"{replay.replay_id}, {words(replay.selection)}, begun {replay.created_at.isoformat()}"

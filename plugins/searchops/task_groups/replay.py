@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,13 @@ PARAMS = {
         type="boolean",
         description="Have every document written again, also those that the index holds already. Only with version_owner: shared.",
     ),
+    "abandon": Param(
+        [],
+        type="array",
+        items={"type": "string", "pattern": "^[0-9]{20}$"},
+        description="Replays that have not come to their end and are not to be gone on with: their ids, one a line, as the report of `plan` has "
+        "them. The next replay of what they were about is a new one. With nothing chosen, that is all that is done.",
+    ),
     "wcu_per_second": Param(
         None,
         type=["null", "number"],
@@ -55,10 +62,16 @@ PARAMS = {
 
 ARGUMENTS = {
     "rewrite": "{{ params.rewrite }}",
+    "abandon": "{{ params.abandon | tojson }}",
     "wcu_per_second": "{{ params.wcu_per_second or '' }}",
     "dry_run": "{{ params.dry_run }}",
 }
 """How it reaches the tasks."""
+
+MEND = (
+    "Next: mend what the reason names, then clear the failed tasks: `touch` goes on from its checkpoint, `reconcile` looks at the same replay "
+    "again. What the form had wrong wants a new run."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,7 @@ def stream_replay(
     choice: Mapping[str, Any],
     *,
     rewrite: bool | str = False,
+    abandon: str | Sequence[str] = (),
     wcu_per_second: float | str | None = None,
     dry_run: bool | str = False,
     pools: bool = True,
@@ -83,6 +97,7 @@ def stream_replay(
 
     :param choice: the items, as `DynamoDBReplayPlanOperator` takes them
     :param rewrite: have documents written again that the index holds already
+    :param abandon: ids of replays that are not to be gone on with
     :param wcu_per_second: write units a second at most; empty: those of the inventory
     :param pools: use the pool of ``include/pools.json``, in which touching tasks of the table wait for each other
     :param task_arguments: for every task
@@ -92,7 +107,9 @@ def stream_replay(
         "wcu_per_second": wcu_per_second,
         **task_arguments,
     }
-    plan = DynamoDBReplayPlanOperator(task_id="plan", choice=choice, rewrite=rewrite, only_plan=dry_run, doc_md=DOC, **common)
+    plan = DynamoDBReplayPlanOperator(
+        task_id="plan", choice=choice, rewrite=rewrite, abandon=abandon, only_plan=dry_run, doc_md=DOC, **common
+    )
 
     @task_group(group_id="replay", tooltip=f"touch items of {table.table}")
     def replay(part: Any) -> None:

@@ -24,6 +24,9 @@ from searchops.core.errors import DataError, TransientError
 from searchops.core.idempotency.errors import InProgress
 from searchops.core.idempotency.guard import Guard
 from searchops.core.idempotency.table import create_claims_table
+from searchops.core.replay.identity import Replays
+from searchops.core.replay.run import PageDone, replay
+from searchops.core.replay.selection import from_json
 from searchops.core.replay.toucher import NAMESPACE
 from searchops.core.report import FAILED, SUCCEEDED, Report, ReportStore
 from searchops.core.waiting import Cadence
@@ -172,8 +175,26 @@ class Shop:
     def touch(self, part: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:
         return self.running(DynamoDBStreamReplayOperator, part=part, **arguments).execute()
 
+    def begin(self) -> str:
+        """Touch the day, and die before its end is noted."""
+        (part,) = self.plan({"interval_start": START})
+        clients = self.running(DynamoDBStreamReplayOperator, part=part).task.clients
+
+        def die(done: PageDone) -> None:
+            raise TransientError(done.replay.replay_id)
+
+        with pytest.raises(TransientError) as died:
+            replay(clients.job(from_json(part["selection"]), clients.toucher(clients.pacer())), die)
+        return str(died.value)
+
     def reconcile(self, replayed: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:
         return self.running(DynamoDBReplayReconcileOperator, replayed=replayed, **arguments).to_the_end()
+
+    def kept_report(self, ended: Mapping[str, Any]) -> dict[str, Any]:
+        """That of a replay, by what its last task has returned."""
+        bucket, key = ended["report"].removeprefix("s3://").split("/", 1)
+        kept: dict[str, Any] = json.loads(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        return kept
 
     def report(self) -> Report:
         """What the last task had to say."""
@@ -221,8 +242,7 @@ def test_the_items_of_a_day_go_through_the_stream_once_and_are_found_in_the_inde
     assert (ended["arrivals"]["arrived"], ended["arrivals"]["missing"]) == (1200, 0)
     report = shop.report()
     assert (report.outcome, report.facts["Short"], report.facts["In the index"]) == (SUCCEEDED, 0, 1200)
-    bucket, key = ended["report"].removeprefix("s3://").split("/", 1)
-    kept = json.loads(shop.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    kept = shop.kept_report(ended)
     assert (kept["replay_id"], kept["short"]) == (touched["replay_id"], 0)
     assert json.loads(json.dumps(ended)) == ended
 
@@ -253,6 +273,32 @@ def test_an_empty_day_succeeds_and_says_0(shop: Shop) -> None:
     assert shop.report().facts["Short"] == 0
 
 
+def test_batches_touch_past_the_budget_and_prove_that_equal_documents_were_there(shop: Shop) -> None:
+    shop.entry["replay"]["wcu_per_second"] = 1
+    shop.put(60)
+    shop.consume()
+
+    (part,) = shop.plan({"interval_start": START})
+    touched = shop.touch(part, batches=True)
+    shop.consume()  # equal versions are not written again
+    ended = shop.reconcile(touched)
+
+    assert shop.touches() == {touched["replay_id"]: 60}
+    assert (ended["arrivals"]["already_there"], ended["arrivals"]["missing"]) == (60, 0)
+    assert shop.kept_report(ended)["seconds"] < 30  # within the budget it is a minute and more
+
+
+def test_batches_that_were_to_add_to_a_version_are_refused(shop: Shop) -> None:
+    shop.entry["replay"]["version_owner"] = "shared"
+    shop.put(1)
+
+    (part,) = shop.plan({"interval_start": START})
+    with pytest.raises(DataError, match="found batches"):
+        shop.touch(part, batches=True)
+
+    assert shop.report().outcome == FAILED
+
+
 def test_a_killed_task_goes_on_with_its_replay_and_a_cleared_one_begins_another(shop: Shop) -> None:
     shop.put(1600)
     (part,) = shop.plan({"interval_start": START})
@@ -281,6 +327,56 @@ def test_a_killed_task_goes_on_with_its_replay_and_a_cleared_one_begins_another(
     again = shop.touch(part)
     assert again["replay_id"] > first
     assert shop.touches() == {first: 1600, again["replay_id"]: 1600}
+
+
+def test_a_replay_that_has_not_ended_is_told_and_a_person_may_give_it_up(shop: Shop) -> None:
+    shop.put(30)
+    open_ = shop.begin()
+
+    running = shop.running(DynamoDBReplayPlanOperator, choice={"interval_start": START}, only_plan="True", abandon=[open_])
+    running.execute()
+    assert shop.report().facts["Goes on with 1"].startswith(f"{open_}, the day 2026-11-03, begun 20")
+    assert [line.partition(",")[0] for line in running.ti.xcoms["unfinished"]] == [open_]
+
+    (part,) = shop.plan({"interval_start": START}, abandon=json.dumps([open_]))
+    assert shop.report().facts["Abandoned 1"].startswith(f"{open_}, the day 2026-11-03, begun 20")
+    assert "Goes on with 1" not in shop.report().facts
+    assert shop.touch(part)["replay_id"] > open_
+
+
+def test_a_replay_can_be_given_up_without_another(shop: Shop) -> None:
+    shop.put(30)
+    open_ = shop.begin()
+
+    assert shop.plan({"days": "[]", "sample": "", "whole_table": "False", "segments": "16"}, abandon=[open_]) == []
+    assert shop.report().title == f"{shop.name}: 1 replays abandoned, 0 have not come to their end"
+    # Cleared, or in the next run of a backfill with the same parameters:
+    assert shop.plan({}, abandon=[open_]) == []
+    assert shop.report().title == f"{shop.name}: 0 replays abandoned, 0 have not come to their end"
+    assert shop.markers() == {open_: 30}
+
+
+def test_what_never_was_a_replay_or_is_being_touched_is_not_given_up(shop: Shop) -> None:
+    shop.put(30)
+    open_ = shop.begin()
+
+    with pytest.raises(DataError, match=f"abandon: expected replays of the table '{shop.name}', found {7:020}; .* are {open_}"):
+        shop.plan({}, abandon=[open_, f"{7:020}"])
+    with (
+        Guard(shop.dynamodb, table=shop.claims, namespace=NAMESPACE).claim(shop.name),
+        pytest.raises(InProgress),
+    ):
+        shop.plan({}, abandon=[open_])
+    assert [replay.replay_id for replay in Replays(shop.dynamodb, shop.claims).unfinished(shop.name)] == [open_]
+
+
+def test_a_replay_of_something_else_that_has_not_ended_is_told_too(shop: Shop) -> None:
+    shop.put(30)
+    open_ = shop.begin()
+
+    shop.plan({"sample": "1"})
+
+    assert shop.report().facts["Not come to its end 1"].startswith(open_)
 
 
 def test_while_another_task_touches_the_table_a_task_is_to_be_tried_again(shop: Shop) -> None:

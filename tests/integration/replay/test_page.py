@@ -80,7 +80,12 @@ def test_the_programs_without_airflow_touch_two_partitions_and_find_them_in_the_
     assert said.startswith(names["done"].replay.replay_id)
     assert said.endswith("touched 2, consumed 2, in the index 2\n")
     assert names["watch"].look(writing=True).factor == 1.0
-    assert run("replays.abandon(", names)["replays"].unfinished("page") == []
+
+    replays = names["job"].replays
+    replays.open("page", names["job"].selection, 10**6)
+    assert len(replays.unfinished("page")) == 1
+    run("replays.abandon(", names)
+    assert replays.unfinished("page") == []
 
 
 def test_the_consumer_of_the_page_passes_over_touches() -> None:

@@ -30,9 +30,13 @@ DAGS = project_root() / "dags"
 FILES = ["stream_replay", "stream_replay_select"]
 DAYS, SELECT = "stream_replay_products", "stream_replay_select_products"
 TASKS = ["plan", "replay.touch", "replay.reconcile"]
+REPLAY = "00000000000000000017"
 INVENTORY = """
     defaults: {region: ap-northeast-1, bucket: example-bucket}
-    domains: {search: {opensearch_conn_id: x}}
+    domains:
+      search: {opensearch_conn_id: x}
+      other: {opensearch_conn_id: y, bucket: other-bucket, aws_conn_id: other_aws, slack_conn_id: other_slack}
+    indexes: {written: {domain: other, id: {attributes: [pk]}, version: {scheme: once}}}
     tables:
 """
 
@@ -76,6 +80,12 @@ def rendered(dag: DAG, task_id: str, run_type: DagRunType = DagRunType.MANUAL, s
     return task
 
 
+def callback_of(dag: DAG) -> FailureNotifier:
+    (callback,) = dag.on_failure_callback if isinstance(dag.on_failure_callback, list) else [dag.on_failure_callback]
+    assert isinstance(callback, FailureNotifier)
+    return callback
+
+
 def test_a_table_has_both_dags_with_the_same_tasks(dags: dict[str, DAG]) -> None:
     assert set(dags) == {DAYS, SELECT}
     for dag in dags.values():
@@ -88,9 +98,9 @@ def test_a_table_has_both_dags_with_the_same_tasks(dags: dict[str, DAG]) -> None
 
 def test_they_tell_failures_and_are_not_paused_so_that_a_backfill_does_not_wait_silently(dags: dict[str, DAG]) -> None:
     for dag in dags.values():
-        (callback,) = dag.on_failure_callback if isinstance(dag.on_failure_callback, list) else [dag.on_failure_callback]
-        assert isinstance(callback, FailureNotifier)
+        callback = callback_of(dag)
         assert (callback.bucket, dag.catchup, dag.is_paused_upon_creation) == ("example-searchops", False, False)
+        assert "clear the failed tasks" in callback.mend  # a new run would touch what is touched already
         assert "docs/stream_replay.md" in (dag.doc_md or "")
         assert all(dag.params.get_param(name).description for name in dag.params)
 
@@ -178,9 +188,13 @@ def test_the_form_of_a_selection_reaches_the_plan_and_looks_only(dags: dict[str,
 
 
 @pytest.mark.parametrize("dag_id", [DAYS, SELECT])
-def test_the_pace_reaches_every_task_and_the_rewrite_the_plan(dags: dict[str, DAG], dag_id: str) -> None:
+def test_the_pace_reaches_every_task_and_what_is_rewritten_or_abandoned_the_plan(dags: dict[str, DAG], dag_id: str) -> None:
     assert {rendered(dags[dag_id], task_id).wcu_per_second for task_id in TASKS} == {""}
     assert {rendered(dags[dag_id], task_id, wcu_per_second=12.5).wcu_per_second for task_id in TASKS} == {"12.5"}
+    assert [json.loads(rendered(dags[dag_id], "plan", **given).abandon) for given in ({}, {"abandon": [REPLAY]})] == [
+        [],
+        [REPLAY],
+    ]
     assert rendered(dags[dag_id], "plan").rewrite == "False"
     assert rendered(dags[dag_id], "plan", rewrite=True).rewrite == "True"
 
@@ -197,6 +211,8 @@ def test_the_pace_reaches_every_task_and_the_rewrite_the_plan(dags: dict[str, DA
         (DAYS, "dry_run", "yes"),
         (DAYS, "filter", {"values": {}}),
         (DAYS, "filter", "a = b"),
+        (DAYS, "abandon", ["17"]),
+        (SELECT, "abandon", "00000000000000000017"),
         (SELECT, "partition_keys", [""]),
         (SELECT, "keys_file", "/data/keys"),
         (SELECT, "sample", 0),
@@ -213,6 +229,20 @@ def test_a_table_without_a_date_index_can_only_be_selected_from(parse: Parse) ->
     dags = parse("orders: {consumers: [{function: f}]}")
 
     assert set(dags) == {"stream_replay_select_orders"}
+
+
+def test_a_table_speaks_where_the_index_does_that_its_stream_is_written_to(parse: Parse) -> None:
+    dags = parse("""
+        here: {index: written, date_index: {name: by_day, attribute: day}}
+        alone: {}
+    """)
+
+    places = {dag_id: callback_of(dag) for dag_id, dag in dags.items()}
+    assert {(place.bucket, place.aws_conn_id, place.slack_conn_id) for place in places.values()} == {
+        ("other-bucket", "other_aws", "other_slack"),
+        ("example-bucket", "aws_default", "slack_default"),
+    }
+    assert places["stream_replay_here"].bucket == places["stream_replay_select_here"].bucket == "other-bucket"
 
 
 def test_a_table_has_its_days_in_its_own_time_zone(parse: Parse) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
+from itertools import compress
 from typing import Any, Self
 
 from searchops.core.errors import DataError
@@ -31,6 +32,8 @@ MAX_DAYS = 366
 """Of one run: each has its own tasks, of which Airflow maps 1,024 at most."""
 SEGMENTS = 16
 """Of a scan, where nobody says how many: enough to spread the reads over a table's partitions, few enough for a small one."""
+
+_WAYS = ("days", "partition keys", "keys_file", "sample", "whole_table")
 
 EtagOf = Callable[[str], str]
 """The ETag of the object at an ``s3://`` URI."""
@@ -116,17 +119,24 @@ class Choice:
             case _:
                 return (All(self.segments, self.filter),)
 
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """What was chosen, in words; exactly one makes sense."""
+        given = (
+            bool(self.interval_start or self.days or self.first_day or self.last_day),
+            bool(self.partition_keys),
+            bool(self.keys_file),
+            self.sample != 0,
+            self.whole_table,
+        )
+        return tuple(compress(_WAYS, given))
+
     def _chosen(self) -> str:
-        ways = {
-            "days": bool(self.interval_start or self.days or self.first_day or self.last_day),
-            "partition keys": bool(self.partition_keys),
-            "keys_file": bool(self.keys_file),
-            "sample": self.sample != 0,
-            "whole_table": self.whole_table,
-        }
-        chosen = [name for name, given in ways.items() if given]
+        chosen = self.ways
         if len(chosen) != 1:
-            raise DataError(f"expected one choice of {', '.join(ways)}, found {' and '.join(chosen) or 'none'}: give exactly one")
+            raise DataError(
+                f"expected one choice of {', '.join(_WAYS)}, found {' and '.join(chosen) or 'none'}: give exactly one"
+            )
         if (self.sort_key_first or self.sort_key_last) and not self.partition_keys:
             raise DataError("sort_key_first, sort_key_last: expected partition_keys with them, found none")
         return chosen[0]
