@@ -586,6 +586,18 @@ def test_a_lag_that_can_not_be_asked_for_stays_what_it_was(place: Place) -> None
     assert [reconciler.look().arrivals for _ in range(2)] == [Arrivals(late=1)] * 2
 
 
+def test_nothing_is_missing_while_nobody_has_told_the_lag(place: Place) -> None:
+    place.put(range(4))
+    place.touch(range(4))
+    place.consume(range(3))
+
+    def lag() -> float:
+        raise TransientError("no answer from AWS")
+
+    for patient in (True, False):
+        assert place.reconciler(lag=lag).look(patient=patient).arrivals == Arrivals(arrived=3, late=1)
+
+
 def test_an_empty_replay_is_done_at_once(place: Place) -> None:
     assert reconcile(place.reconciler()) == Arrivals()
 

@@ -11,6 +11,7 @@ keys of what is missing are in ``replays/<table>/<replay id>/missing/``; the err
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -170,7 +171,7 @@ class Reconciler:
         self._missing = MissingPages(bucket, subject.table.name, subject.replay_id)
         self._lag, self._again, self._rounds = lag, again, rounds
         self._grace_seconds, self._clock = grace_seconds, clock
-        self._known_lag = 0.0
+        self._known_lag = math.inf
         self._ended = Arrivals()
         self._open: list[TouchedPage] | None = None
         self._listed: set[str] = set()
@@ -202,7 +203,7 @@ class Reconciler:
         return look
 
     def _seconds_of_lag(self) -> float:
-        """What was heard last holds where it can not be asked for."""
+        """What was heard last holds where it can not be asked for; infinite before that: nothing is missing that may not be read yet."""
         try:
             self._known_lag = self._lag() or 0.0
         except TransientError as error:
@@ -225,7 +226,7 @@ class Reconciler:
         return _Found(Arrivals.of(ends, again=again), sendable, tuple(name_of(entry.key) for entry in missing[:MOST_NAMED]))
 
     def _ends(self, moment: _Moment, entries: Sequence[Written]) -> tuple[list[Arrival], list[Missing]]:
-        readable = [entry for entry in entries if not moment.patient or entry.at + moment.lag_seconds <= moment.now]
+        readable = [entry for entry in entries if moment.can_be_read(entry.at)]
         ends = [Arrival.LATE] * (len(entries) - len(readable))
         unproved: list[Written] = []
         for entry, found in zip(readable, self._documents.of(readable), strict=True):
@@ -377,12 +378,16 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """What a look knows beforehand. ``now``: epoch seconds."""
+    """What a look knows beforehand. ``now``: epoch seconds; ``lag_seconds``: infinite where nobody has told it."""
 
     now: float
     lag_seconds: float
     patient: bool
     elsewhere: _Elsewhere
+
+    def can_be_read(self, touched_at: float) -> bool:
+        """Whether it is worth while to look for it now."""
+        return not self.patient or math.isinf(self.lag_seconds) or touched_at + self.lag_seconds <= self.now
 
 
 @dataclass(frozen=True, slots=True)
