@@ -208,12 +208,20 @@ class ReplayClients(HomeClients):
 
         return Watch(self.lags(), Thresholds.of(self.table.replay.max_lag))
 
-    def pacer(self) -> Pacer:
-        from searchops.core.replay.pace import Pacer
+    def pacer(self, *, held: bool = True) -> Pacer:
+        """
+        :param held: by the budget of the table; without it by its consumers alone
+        """
+        from searchops.core.replay.pace import UNHELD_UNITS, Pacer
 
-        return Pacer(self.settings.wcu_per_second, lag=self.watch() if self.table.consumers else None)
+        limit = self.settings.wcu_per_second if held else UNHELD_UNITS
+        return Pacer(limit, lag=self.watch() if self.table.consumers else None)
 
-    def toucher(self, pace: Pacer) -> Toucher:
+    def toucher(self, pace: Pacer, *, batches: bool = False) -> Toucher:
+        """
+        :param batches: 25 items a request; the pace is not to hold them
+        :raises DataError: they were to add to a version
+        """
         from searchops.core.replay.pace import threads_for
         from searchops.core.replay.toucher import Toucher
 
@@ -227,6 +235,7 @@ class ReplayClients(HomeClients):
             version_attribute=settings.version_attribute,
             adds_version=self.adds_version,
             threads=threads_for(settings.wcu_per_second),
+            batches=batches,
         )
 
     def job(self, selection: Selection, toucher: Toucher) -> Job:

@@ -233,6 +233,8 @@ class DynamoDBStreamReplayOperator(ReplayOperator):
     run or try; one that has is followed by another.
 
     :param part: one of those that the plan returns (templated)
+    :param batches: touch 25 items a request by PartiQL, as fast as the table takes them: no budget holds them back, because what a batch
+        costs is not told of each item. Not with ``wcu_per_second``, nor for a table with ``version_owner: shared``
     :return: ``part`` with replay_id, began_at (epoch seconds) and counts
     :raises DataError: the selection does not fit the table, a permission is missing, or a consumer is too far behind
     :raises TransientError: another task touches the table, DynamoDB throttles for long or does not answer; the next try goes on
@@ -241,17 +243,22 @@ class DynamoDBStreamReplayOperator(ReplayOperator):
     template_fields: Sequence[str] = ("part", "wcu_per_second")
     _toucher: Toucher | None = None
 
-    def __init__(self, *, part: Any, **kwargs: Any) -> None:
+    def __init__(self, *, part: Any, batches: bool = False, **kwargs: Any) -> None:
         super().__init__(**{"retries": TOUCH_RETRIES, **kwargs})
+        if batches and self.wcu_per_second is not None:
+            raise ValueError(
+                "expected batches or wcu_per_second, found both: no budget holds batches back; leave one of them out"
+            )
         self.part = part
+        self.batches = batches
 
     def execute(self, context: Context) -> dict[str, Any]:
         from searchops.core.replay.run import replay
         from searchops.core.replay.selection import from_json
 
         with self.reporting(context, self.part["name"]):
-            selection, pace = from_json(self.part["selection"]), self.clients.pacer()
-            self._toucher = self.clients.toucher(pace)
+            selection, pace = from_json(self.part["selection"]), self.clients.pacer(held=not self.batches)
+            self._toucher = self.clients.toucher(pace, batches=self.batches)
             store: Any = context["task_state_store"]
             watched = _Watched(self, selection, pace, store)
             try:

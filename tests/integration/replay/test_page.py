@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -22,11 +22,11 @@ OWN = {'"products"': '"page"', '"searchops-claims"': '"page-claims"', '"example-
 MARKER = "searchops_replay"
 
 
-def run(having: str, names: dict[str, Any]) -> dict[str, Any]:
+def run(having: str, names: dict[str, Any], own: Mapping[str, str] = OWN) -> dict[str, Any]:
     """Run the one program that has a text, and give the names that it leaves."""
     (program,) = [program for program in PROGRAMS if having in program]
-    for name, own in OWN.items():
-        program = program.replace(name, own)
+    for name, replaced in own.items():
+        program = program.replace(name, replaced)
     exec(compile(program, str(PAGE), "exec"), names)  # noqa: S102
     return names
 
@@ -86,6 +86,14 @@ def test_the_programs_without_airflow_touch_two_partitions_and_find_them_in_the_
     assert len(replays.unfinished("page")) == 1
     run("replays.abandon(", names)
     assert replays.unfinished("page") == []
+
+
+def test_the_dag_of_the_page_touches_in_batches() -> None:
+    dag = run("def replay_in_batches()", {}, own={})["replay_in_batches"]()
+
+    assert [task.task_id for task in dag.tasks] == ["plan", "touch", "reconcile"]
+    assert dag.get_task("touch").partial_kwargs["batches"] is True
+    assert dag.get_task("touch").partial_kwargs["pool"] == "stream_replay_products"
 
 
 def test_the_consumer_of_the_page_passes_over_touches() -> None:

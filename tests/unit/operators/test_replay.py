@@ -60,6 +60,11 @@ def test_touching_is_tried_more_often_because_it_goes_on_where_it_was(table: dic
     assert touch.retry_policy == reconcile.retry_policy == RETRY_POLICY
 
 
+def test_batches_are_refused_a_budget_that_could_not_hold_them(table: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="leave one of them out"):
+        DynamoDBStreamReplayOperator(task_id="touch", table=table, part={}, batches=True, wcu_per_second=50)
+
+
 def test_a_task_that_is_killed_before_it_begins_ends(table: dict[str, Any]) -> None:
     DynamoDBStreamReplayOperator(task_id="touch", table=table, part={}).on_kill()
 

@@ -40,6 +40,8 @@ FIRST_UNITS = 1.0
 """The least that a write costs, and what is expected of the first."""
 WEIGHT = 0.1
 """Of the newest touch in the running average."""
+UNHELD_UNITS = 1e9
+"""A limit that holds nothing back, for batches (`partiql`). What pauses and stops a replay for its consumers does so all the same."""
 LEAST_THREADS, MOST_THREADS, ANSWER_SECONDS = 8, 32, 0.02
 LOOK_SECONDS = 30.0
 """Between two looks at the lag; CloudWatch has a figure a minute."""
