@@ -66,7 +66,7 @@ def settings_of(table: Table, wcu_per_second: float | None = None) -> Settings:
         wcu_per_second=table.replay.wcu_per_second if wcu_per_second is None else wcu_per_second,
         version_owner=VersionOwner(table.replay.version_owner),
         dates=dates_of(table),
-        consumers=tuple(Consumer(**consumer.model_dump()) for consumer in table.consumers),
+        consumers=tuple(Consumer(each.function, each.pipeline, each.uses_old_image) for each in table.consumers),
         index=index.name if index else None,
         recipe=recipe_of(index) if index else None,
     )
@@ -201,7 +201,7 @@ class ReplayClients(HomeClients):
 
         if consumer.function:
             return iterator_age(self.cloudwatch, consumer.function)
-        return end_to_end_latency(self.cloudwatch, consumer.pipeline or "")
+        return end_to_end_latency(self.cloudwatch, consumer.pipeline or "", consumer.sub_pipeline)
 
     def watch(self) -> Watch:
         from searchops.core.replay.lag import Thresholds, Watch

@@ -34,6 +34,7 @@ from searchops.inventory.types import (
     Qualifier,
     Region,
     Source,
+    SubPipelineName,
     TableIndexName,
     TableName,
     Text,
@@ -500,6 +501,10 @@ class Consumer(Model):
 
     function: FunctionName | None = Field(default=None, description="Name of a function with a mapping on the stream.")
     pipeline: PipelineName | None = Field(default=None, description="Name of an Ingestion pipeline, in place of a function.")
+    sub_pipeline: SubPipelineName = Field(
+        default="dynamodb-pipeline",
+        description="Key of the pipeline within its body, under which Ingestion tells its latency.",
+    )
     uses_old_image: Flag = Field(
         default=False,
         description="It compares OldImage with NewImage: in a replay they differ by the marker alone, so it sees no change.",

@@ -68,6 +68,9 @@ PipelineName = Annotated[
     str,
     Matching(r"[a-z][a-z0-9-]{2,27}", "the name of an Ingestion pipeline: 3 to 28 of a-z, 0-9 and -, beginning with a letter"),
 ]
+SubPipelineName = Annotated[
+    str, Matching(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "the key of a pipeline within its body: 1 to 64 of A-Z, a-z, 0-9, _ -")
+]
 DeliveryStream = Annotated[str, Matching(r"[A-Za-z0-9_.-]{1,64}", "the name of a Firehose stream")]
 FunctionName = Annotated[str, Matching(r"[A-Za-z0-9_-]{1,64}", "the name of a Lambda function")]
 Qualifier = Annotated[str, Matching(r"[A-Za-z0-9_-]{1,128}", "the alias or version of a Lambda function")]

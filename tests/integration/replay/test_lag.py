@@ -76,7 +76,7 @@ def test_the_latency_of_a_pipeline_is_read_by_the_name_of_its_sub_pipeline(cloud
         ],
     )
 
-    assert end_to_end_latency(cloudwatch, function).seconds() == pytest.approx(4.2)
+    assert end_to_end_latency(cloudwatch, function, "dynamodb-pipeline").seconds() == pytest.approx(4.2)
     assert end_to_end_latency(cloudwatch, function, "other").seconds() is None
 
 

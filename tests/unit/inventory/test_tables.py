@@ -41,7 +41,7 @@ tables:
   here:
     index: items
     date_index: {name: by-day, attribute: day, format: "%Y-%m-%d", timezone: Asia/Tokyo, shards: 10}
-    consumers: [{function: stream-indexer}, {pipeline: items-pipeline, uses_old_image: true}]
+    consumers: [{function: stream-indexer}, {pipeline: items-pipeline, sub_pipeline: items, uses_old_image: true}]
     replay: {marker: again, wcu_per_second: 0.5, max_lag: 90m, version_owner: shared}
   there: {table: the.other_table, region: eu-west-1, aws_conn_id: there}
 """
@@ -58,9 +58,9 @@ tables:
     )
     assert here.date_index
     assert (here.date_index.format, here.date_index.timezone, here.date_index.shards) == ("%Y-%m-%d", "Asia/Tokyo", 10)
-    assert [(one.function, one.pipeline, one.uses_old_image) for one in here.consumers] == [
-        ("stream-indexer", None, False),
-        (None, "items-pipeline", True),
+    assert [(one.function, one.pipeline, one.sub_pipeline, one.uses_old_image) for one in here.consumers] == [
+        ("stream-indexer", None, "dynamodb-pipeline", False),
+        (None, "items-pipeline", "items", True),
     ]
     assert (here.replay.marker, here.replay.wcu_per_second, here.replay.max_lag) == ("again", 0.5, timedelta(minutes=90))
     assert here.written_index == found.written_indexes["items"]

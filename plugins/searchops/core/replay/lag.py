@@ -222,9 +222,7 @@ def iterator_age(client: Any, function: str, *, clock: Callable[[], float] = tim
     return CloudWatchLag(client, "AWS/Lambda", "IteratorAge", {"FunctionName": name}, clock=clock)
 
 
-def end_to_end_latency(
-    client: Any, pipeline: str, sub_pipeline: str = "dynamodb-pipeline", *, clock: Callable[[], float] = time.time
-) -> CloudWatchLag:
+def end_to_end_latency(client: Any, pipeline: str, sub_pipeline: str, *, clock: Callable[[], float] = time.time) -> CloudWatchLag:
     """EndToEndLatency of an OpenSearch Ingestion pipeline: from the change of an item to the sink; there is none without changes.
 
     :param sub_pipeline: the key of the pipeline within its body, which is a part of the metric's name
