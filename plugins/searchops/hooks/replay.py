@@ -69,6 +69,7 @@ def settings_of(table: Table, wcu_per_second: float | None = None) -> Settings:
         consumers=tuple(Consumer(each.function, each.pipeline, each.uses_old_image) for each in table.consumers),
         index=index.name if index else None,
         recipe=recipe_of(index) if index else None,
+        deletes=scheme_of(index).deletes if index else None,
     )
 
 

@@ -18,14 +18,15 @@ from searchops.core.replay.model import AttributeValue
 from searchops.core.replay.records import replay_id
 from searchops.core.replay.selection import day_of
 from searchops.core.replay.settings import Settings, VersionOwner
-from searchops.core.replay.table import ACTIVE, PROVISIONED, WITH_NEW_IMAGE, IndexFacts, Item, TableFacts
+from searchops.core.replay.table import ACTIVE, PROVISIONED, WITH_NEW_IMAGE, WITH_OLD_IMAGE, IndexFacts, Item, TableFacts
+from searchops.core.streams.writes import needs_old_image
 
 
 def of_table(settings: Settings, facts: TableFacts) -> list[Finding]:
     """What the description of the table says by itself."""
     return [
         *_of_status(facts),
-        *_of_stream(facts),
+        *_of_stream(settings, facts),
         *_of_touched_attributes(settings, facts),
         *(of_date_index(settings.dates, facts) if settings.dates else ()),
         *_of_index_writes(settings, facts),
@@ -43,7 +44,7 @@ def _of_status(facts: TableFacts) -> list[Finding]:
     return [error(what, facts.status, "try again when it is ACTIVE")]
 
 
-def _of_stream(facts: TableFacts) -> list[Finding]:
+def _of_stream(settings: Settings, facts: TableFacts) -> list[Finding]:
     what = f"table {facts.name}: expected a stream with the new image"
     if facts.stream_arn is None:
         command = (
@@ -51,12 +52,18 @@ def _of_stream(facts: TableFacts) -> list[Finding]:
             "--stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
         )
         return [error(what, "no stream that is on", f"turn it on ({command}) and map the consumers to it")]
+    remedy = "the view of a stream is fixed: turn it off, then on with NEW_AND_OLD_IMAGES, and map the consumers to the new one"
     if facts.stream_view not in WITH_NEW_IMAGE:
+        return [error(what, f"the view {facts.stream_view}", remedy)]
+    versioned = settings.scheme and settings.deletes and needs_old_image(settings.scheme, settings.deletes)
+    if versioned and facts.stream_view not in WITH_OLD_IMAGE:
         return [
             error(
-                what,
+                f"table {facts.name}: expected a stream with both images, as index {settings.index} has versions by "
+                f"{settings.version_attribute} and deletes {settings.deletes}",
                 f"the view {facts.stream_view}",
-                "the view of a stream is fixed: turn it off, then on with NEW_AND_OLD_IMAGES, and map the consumers to the new one",
+                "only the old image shows the version of a delete, so stream_indexer refuses every record: where the application deletes "
+                f"nothing, declare deletes: never for the index; else {remedy}",
             )
         ]
     return []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from searchops.core.bulk.ids import IdScheme
-from searchops.core.bulk.scheme import VersionScheme
+from searchops.core.bulk.scheme import Deletes, VersionScheme
 from searchops.core.bulk.sources.model import Recipe
 from searchops.core.errors import DataError
 from searchops.core.replay.choice import Dates
@@ -43,7 +43,8 @@ class Settings:
     :param table: its name in AWS
     :param wcu_per_second: of the table and its indexes together
     :param dates: how an item's day is found; None: no replay by date
-    :param index: the alias of the index that the stream is written to, and ``recipe``: how its documents get id and version
+    :param index: the alias of the index that the stream is written to, and ``recipe``: how its documents get id and version;
+        ``deletes``: what becomes of those whose item is gone
     :raises DataError: a pace that never ends, or a version that cannot be shared
     """
 
@@ -55,6 +56,7 @@ class Settings:
     consumers: tuple[Consumer, ...] = ()
     index: str | None = None
     recipe: Recipe | None = None
+    deletes: Deletes | None = None
 
     def __post_init__(self) -> None:
         if not (self.wcu_per_second > 0 and math.isfinite(self.wcu_per_second)):

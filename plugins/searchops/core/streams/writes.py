@@ -85,9 +85,13 @@ def check_view(view: View, scheme: Scheme) -> None:
     """:raises WrongView: records of this view can not be indexed under this scheme"""
     if view not in _WITH_NEW_IMAGE:
         raise _wrong(view, "its records do not show the item as it is now")
-    versioned_deletes = scheme.version is VersionScheme.ATTRIBUTE and scheme.deletes is not Deletes.NEVER
-    if versioned_deletes and view is not View.NEW_AND_OLD_IMAGES:
+    if needs_old_image(scheme.version, scheme.deletes) and view is not View.NEW_AND_OLD_IMAGES:
         raise _wrong(view, f"the version of a delete comes from the last {scheme.attribute}, which only the OldImage shows")
+
+
+def needs_old_image(version: VersionScheme, deletes: Deletes) -> bool:
+    """Whether deletes have a version, which is that of the item as it was last."""
+    return version is VersionScheme.ATTRIBUTE and deletes is not Deletes.NEVER
 
 
 def takes(mapping: Mapping[str, Any], attribute: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from searchops.core.bulk.scheme import Deletes
 from searchops.core.replay.findings import Finding, Level
 from searchops.core.replay.fitness import heat, of_dates, of_day, of_markers, of_rewrite, of_table, rewrites
 from searchops.core.replay.settings import VersionOwner
@@ -91,6 +92,23 @@ def test_what_is_in_the_way_is_told_with_what_was_expected_and_found(changes: di
 )
 def test_what_is_as_good_gives_no_finding(changes: dict[str, Any]) -> None:
     assert of_table(settings(), facts(**changes)) == []
+
+
+@pytest.mark.parametrize(
+    ("scheme", "deletes", "view", "fits"),
+    [
+        ("attribute", Deletes.TOMBSTONE, "NEW_IMAGE", False),
+        ("attribute", Deletes.IMMEDIATE, "NEW_IMAGE", False),
+        ("attribute", Deletes.NEVER, "NEW_IMAGE", True),
+        ("attribute", Deletes.TOMBSTONE, "NEW_AND_OLD_IMAGES", True),
+        ("sequence", Deletes.TOMBSTONE, "NEW_IMAGE", True),
+    ],
+)
+def test_a_stream_whose_deletes_would_have_no_version_is_an_error(scheme: str, deletes: Deletes, view: str, fits: bool) -> None:
+    found = of_table(settings(index="items", recipe=recipe(scheme), deletes=deletes), facts(stream_view=view))
+
+    assert levels(found) == ([] if fits else [Level.ERROR])
+    assert fits or "both images, as index items has versions by revision and deletes" in str(found[0])
 
 
 @pytest.mark.parametrize("dates", [replace(DATES, shards=10), replace(DATES, format="%Y-%m-%d")])
