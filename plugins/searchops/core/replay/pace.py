@@ -311,7 +311,8 @@ class Pacer:
         if now - self._told_at.get(throttled, -math.inf) >= TELL_SECONDS:
             self._told_at[throttled] = now
             granted, limit = self._budget.per_second, self._budget.limit
-            log.warning("Throttled by %s: slowed to %.1f of %g units a second", _words(throttled), granted, limit)
+            slowed = f": slowed to {granted:.1f} of {limit:g} units a second" if limit < UNHELD_UNITS else ""
+            log.warning("Throttled by %s%s", _words(throttled), slowed)
 
 
 def _words(throttled: str) -> str:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from searchops.core.errors import DataError
 from searchops.core.replay.lag import Advice, ConsumerBehind, ConsumerLate, Step
 from searchops.core.replay.model import Units
-from searchops.core.replay.pace import FILL, LOOK_SECONDS, START, WARM_UP_SECONDS, Budget, Pacer, Stopped
+from searchops.core.replay.pace import FILL, LOOK_SECONDS, START, UNHELD_UNITS, WARM_UP_SECONDS, Budget, Pacer, Stopped
 from searchops.core.replay.progress import Estimate
 from tests.unit.core.replay.virtual_time import SimpleTime, VirtualTime
 
@@ -215,6 +215,15 @@ def test_what_throttles_is_told_by_its_name_once_a_minute(caplog: pytest.LogCapt
     time.now += 120
     pacer.before(1)
     assert pacer.said == ""
+
+
+def test_a_pace_that_holds_nothing_back_names_no_limit_when_the_table_throttles(caplog: pytest.LogCaptureFixture) -> None:
+    pacer = Pacer(UNHELD_UNITS)
+    with caplog.at_level(logging.WARNING):
+        pacer.before(1000)
+        pacer.after(Units(), touches=1000, throttled="table")
+
+    assert [record.getMessage() for record in caplog.records] == ["Throttled by the table, whose capacity is used up"]
 
 
 def test_a_refused_touch_costs_nothing_and_teaches_nothing() -> None:
