@@ -64,15 +64,24 @@ class DynamoDBStreamsHook(AwsBaseHook):
 
         :param after: sequence number of the last record that was read before
         :param start: TRIM_HORIZON for the oldest record, LATEST for those to come; no effect with ``after``
-        :raises DataError: the record ``after`` is older than 24 hours, so records in between are lost
+        :raises DataError: the record ``after``, or what was to be read next, is older than 24 hours, so records are lost; or an iterator
+            of LATEST was held for too long before it gave a record, so nobody knows what came meanwhile
         """
         iterator = self._iterator(stream_arn, shard_id, after, start)
         while iterator:
             try:
                 answer = self.conn.get_records(ShardIterator=iterator, Limit=MOST_RECORDS)
             except Exception as error:
+                if code_of(error) == "TrimmedDataAccessException":
+                    raise _removed(shard_id, after, error) from error
                 if code_of(error) != "ExpiredIteratorException":
                     raise
+                if after is None and start == "LATEST":
+                    raise DataError(
+                        f"shard {shard_id}: expected a page to be asked for every 15 minutes, found the iterator expired before its first "
+                        "record: what came meanwhile is passed over; begin at TRIM_HORIZON",
+                        reason=str(error),
+                    ) from error
                 iterator = self._iterator(stream_arn, shard_id, after, start)
                 continue
             records = answer["Records"]
@@ -88,9 +97,14 @@ class DynamoDBStreamsHook(AwsBaseHook):
         except Exception as error:
             if code_of(error) != "TrimmedDataAccessException":
                 raise
-            raise DataError(
-                f"shard {shard_id}: expected record {after}, found it removed: a stream keeps 24 hours, so records are lost",
-                reason=str(error),
-            ) from error
+            raise _removed(shard_id, after, error) from error
         found: str | None = answer.get("ShardIterator")
         return found
+
+
+def _removed(shard_id: str, after: str | None, error: Exception) -> DataError:
+    expected = f"what comes behind record {after}" if after else "its oldest record"
+    return DataError(
+        f"shard {shard_id}: expected {expected}, found it removed: a stream keeps 24 hours, so records are lost",
+        reason=str(error),
+    )

@@ -133,6 +133,29 @@ def test_records_that_are_gone_are_told_as_lost(hook: DynamoDBStreamsHook) -> No
         list(hook.pages(START["StreamArn"], SHARD, after=f"{2:021d}"))
 
 
+def test_records_that_went_while_an_iterator_was_held_are_told_as_lost_too(hook: DynamoDBStreamsHook) -> None:
+    answers(
+        hook,
+        ("get_shard_iterator", {**START, "ShardIteratorType": "TRIM_HORIZON"}, {"ShardIterator": "i1"}),
+        ("get_records", ask("i1"), {"Records": records(1), "NextShardIterator": "i2"}),
+        ("get_records", ask("i2"), "TrimmedDataAccessException"),
+    )
+
+    with pytest.raises(DataError, match=f"expected what comes behind record {1:021d}, found it removed"):
+        list(hook.pages(START["StreamArn"], SHARD))
+
+
+def test_a_reader_of_what_is_to_come_that_waited_too_long_is_told_and_passes_over_nothing(hook: DynamoDBStreamsHook) -> None:
+    answers(
+        hook,
+        ("get_shard_iterator", {**START, "ShardIteratorType": "LATEST"}, {"ShardIterator": "i1"}),
+        ("get_records", ask("i1"), "ExpiredIteratorException"),
+    )
+
+    with pytest.raises(DataError, match="the iterator expired before its first record"):
+        list(hook.pages(START["StreamArn"], SHARD, start="LATEST"))
+
+
 def test_any_other_error_passes(hook: DynamoDBStreamsHook) -> None:
     answers(
         hook,
