@@ -149,7 +149,15 @@ class ReplayClients(HomeClients):
         return read_table(self.looking, self.table.table)
 
     def selections(self, choice: Choice) -> tuple[Selection, ...]:
-        return choice.selections(self.table_facts, self.settings.dates, etag_of=self.etag_of, now=datetime.now(UTC))
+        """
+        :raises DataError: they do not fit the table, or are too long to be kept
+        """
+        from searchops.core.replay.identity import kept_form
+
+        found = choice.selections(self.table_facts, self.settings.dates, etag_of=self.etag_of, now=datetime.now(UTC))
+        for selection in found:
+            kept_form(self.settings.table, selection)
+        return found
 
     def plans(self, selections: Sequence[Selection], *, rewrite: bool = False) -> list[Plan]:
         """What a replay of each would do.

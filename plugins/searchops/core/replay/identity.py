@@ -83,12 +83,7 @@ class Replays:
         :raises DataError: the selection is too long to be kept
         :raises TransientError: a later replay has been begun and ended meanwhile, so the claim is not ours any more
         """
-        of, ours, now, written = digest(selection), replay_id_of(fence), self._now(), json.dumps(to_json(selection))
-        if len(written) > MAX_SELECTION_BYTES:
-            raise DataError(
-                f"the table {table!r}: expected a selection of at most {MAX_SELECTION_BYTES:,} bytes, found {len(written):,}: put the keys "
-                "into a list in S3"
-            )
+        of, ours, now, written = digest(selection), replay_id_of(fence), self._now(), kept_form(table, selection)
         # First: a digest that is noted and has no open replay is passed over, one that is not noted would be overlooked.
         self._note(table, of, "ADD")
         found = self._update(
@@ -204,6 +199,20 @@ class Replays:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC).replace(microsecond=0)
+
+
+def kept_form(table: str, selection: Selection) -> str:
+    """A selection as it is kept with its replay.
+
+    :raises DataError: it is too long for that
+    """
+    written = json.dumps(to_json(selection))
+    if len(written) > MAX_SELECTION_BYTES:
+        raise DataError(
+            f"the table {table!r}: expected a selection of at most {MAX_SELECTION_BYTES:,} bytes, found {len(written):,}: put the keys "
+            "into a list in S3"
+        )
+    return written
 
 
 def _item_id(table: str, of: str) -> str:
