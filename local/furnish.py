@@ -1,7 +1,8 @@
 """``python -m local.furnish``: make on the stand-ins what ``include/searchops.yaml`` names, for docker-compose.yaml. Safe to repeat.
 
 A bucket, the packages as somebody uploaded them by hand, the domain with its associations, the index with no documents, the Lambda
-function and the queue of its failed events. Not the table of claims, which the DAG searchops_setup makes.
+functions, the queue of failed events, and the table, whose stream shows only what is written to it after its items are there. Not the table
+of claims, nor the scheme of the index, which the DAG searchops_setup makes: until then stream-indexer refuses its batches.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import runpy
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -28,12 +29,17 @@ BUCKET, UPSTREAM = "example-searchops", "example-upstream"
 # By the name in the index body: the name in AWS, in the order that gives the ids of the inventory.
 PACKAGES = {"user-dictionary": "products-user-dictionary", "synonyms": "products-synonyms"}
 FUNCTION, FAILED_EVENTS, NAMESPACE = "example-object-once", "object-once-failed", "object-once"
+TABLE, DATE_INDEX, DATE, INDEXER = "products", "created_ymd-index", "created_ymd", "stream-indexer"
+DAYS, PER_DAY = ("20261101", "20261102", "20261103"), 25  # as many as BatchWriteItem takes
 RETENTION_SECONDS = 14 * 24 * 3600  # as long as SQS keeps a message at most
 WAIT_SECONDS = 120.0
 
 
-def furnish(packages_url: str, opensearch_url: str) -> None:
-    """Leave alone what is there already; the other clients are those of the environment."""
+def furnish(packages_url: str, opensearch_url: str, node_of_functions: str) -> None:
+    """Leave alone what is there already; the other clients are those of the environment.
+
+    :param node_of_functions: the node's URL as functions reach it
+    """
     s3, aws, node = boto3.client("s3"), boto3.client("opensearch"), OpenSearch(opensearch_url, timeout=60)
     for bucket in (BUCKET, UPSTREAM):
         _bucket(s3, bucket)
@@ -47,6 +53,7 @@ def furnish(packages_url: str, opensearch_url: str) -> None:
         body = _Body((INCLUDE / "indexes" / "products.json").read_text(encoding="utf-8")).substitute(ids)
         node.indices.create(index=INDEX, body={**json.loads(body), "aliases": {ALIAS: {}}})
     furnish_function(boto3.client)
+    _furnish_table(node_of_functions)
 
 
 def furnish_function(client: Callable[[str], Any]) -> None:
@@ -54,32 +61,84 @@ def furnish_function(client: Callable[[str], Any]) -> None:
 
     :param client: makes a boto3 client by the name of the service
     """
-    lambda_, iam = client("lambda"), client("iam")
     client("sqs").create_queue(QueueName=FAILED_EVENTS, Attributes={"MessageRetentionPeriod": str(RETENTION_SECONDS)})
-    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
-        iam.create_role(RoleName=FUNCTION, AssumeRolePolicyDocument="{}")
     variables = {"SEARCHOPS_NAMESPACE": NAMESPACE, "SEARCHOPS_ON_DATA_ERROR": "failure"}
-    code = _zip()
+    _deploy(client, FUNCTION, "object_once", variables)
+
+
+def _deploy(client: Callable[[str], Any], name: str, folder: str, variables: Mapping[str, str]) -> None:
+    lambda_, iam = client("lambda"), client("iam")
+    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")
+    code = _zip(folder)
     try:
         lambda_.create_function(
-            FunctionName=FUNCTION,
+            FunctionName=name,
             Runtime="python3.13",
-            Role=iam.get_role(RoleName=FUNCTION)["Role"]["Arn"],
+            Role=iam.get_role(RoleName=name)["Role"]["Arn"],
             Handler="handler.handler",
             Code={"ZipFile": code},
             Timeout=60,
-            Environment={"Variables": variables},
+            Environment={"Variables": dict(variables)},
         )
     except lambda_.exceptions.ResourceConflictException:
-        lambda_.update_function_code(FunctionName=FUNCTION, ZipFile=code)
+        lambda_.update_function_code(FunctionName=name, ZipFile=code)
 
 
-def _zip() -> bytes:
-    folder = INCLUDE / "lambda"
+def _zip(folder: str) -> bytes:
+    functions = INCLUDE / "lambda"
     with tempfile.TemporaryDirectory() as directory:
-        target = Path(directory) / "object_once.zip"
-        runpy.run_path(str(folder / "build.py"))["build"](folder / "object_once", target)
+        target = Path(directory) / f"{folder}.zip"
+        runpy.run_path(str(functions / "build.py"))["build"](functions / folder, target)
         return target.read_bytes()
+
+
+def _furnish_table(node: str) -> None:
+    """The table, its items, then its stream, and the function that indexes it with the settings of docs/stream_indexer.md."""
+    dynamodb, lambda_ = boto3.client("dynamodb"), boto3.client("lambda")
+    with contextlib.suppress(dynamodb.exceptions.ResourceInUseException):
+        dynamodb.create_table(
+            TableName=TABLE,
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", DATE)],
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": DATE_INDEX,
+                    "KeySchema": [{"AttributeName": DATE, "KeyType": "HASH"}],
+                    "Projection": {"ProjectionType": "KEYS_ONLY"},
+                }
+            ],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    if not dynamodb.describe_table(TableName=TABLE)["Table"].get("StreamSpecification", {}).get("StreamEnabled"):
+        for day in DAYS:
+            dynamodb.batch_write_item(RequestItems={TABLE: [{"PutRequest": {"Item": item}} for item in _items(day)]})
+        stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+        dynamodb.update_table(TableName=TABLE, StreamSpecification=stream)
+    variables = {
+        "SEARCHOPS_ENDPOINT": node,
+        "SEARCHOPS_INDEX": ALIAS,
+        "SEARCHOPS_ID": "pk|sk",
+        "SEARCHOPS_VERSION_SCHEME": "attribute",
+        "SEARCHOPS_VERSION_ATTRIBUTE": "revision",
+        "SEARCHOPS_DELETES": "tombstone",
+        "SEARCHOPS_BUCKET": BUCKET,
+        "SEARCHOPS_STREAM": "products-overflow",
+    }
+    _deploy(boto3.client, INDEXER, "stream_indexer", variables)
+    if not lambda_.list_event_source_mappings(FunctionName=INDEXER)["EventSourceMappings"]:
+        lambda_.create_event_source_mapping(
+            EventSourceArn=dynamodb.describe_table(TableName=TABLE)["Table"]["LatestStreamArn"],
+            FunctionName=INDEXER,
+            StartingPosition="TRIM_HORIZON",
+            FunctionResponseTypes=["ReportBatchItemFailures"],
+        )
+
+
+def _items(day: str) -> Iterator[dict[str, Any]]:
+    for number in range(PER_DAY):
+        texts = {"pk": f"{day}-{number:02}", "sk": "ja", DATE: day, "text": f"東京の品物 {number}"}
+        yield {**{name: {"S": text} for name, text in texts.items()}, "revision": {"N": "1"}}
 
 
 class _Body(Template):
@@ -130,8 +189,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m local.furnish", description=__doc__)
     parser.add_argument("--packages-url", required=True, help="the package simulator")
     parser.add_argument("--opensearch-url", required=True, help="the node behind the domain")
+    parser.add_argument("--node-of-functions", help="the same as functions reach it, where that is another URL")
     options = parser.parse_args(arguments)
-    furnish(options.packages_url, options.opensearch_url)
+    furnish(options.packages_url, options.opensearch_url, options.node_of_functions or options.opensearch_url)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, date, datetime
 
 import boto3
 import pytest
 from opensearchpy import OpenSearch
 
 from local.cloud import ROOT, Cloud
-from local.furnish import main
+from local.demo.indexer import load_handler
+from local.furnish import DAYS, INDEXER, PER_DAY, TABLE, main
 from local.simulators.packages.control import PackagesControl
-from searchops.inventory import load
+from searchops.core.replay.findings import Level
+from searchops.core.replay.preflight import Clients, preflight
+from searchops.hooks.bulk import scheme_of
+from searchops.hooks.replay import settings_of
+from searchops.inventory import WrittenIndex, load
 
 
 @pytest.fixture
@@ -22,6 +29,10 @@ def urls(cloud_environment: Cloud) -> Iterator[list[str]]:
     yield [f"--{name}-url={cloud_environment.endpoints[name]}" for name in ("packages", "opensearch")]
     control.reset()
     node.indices.delete(index="products-1", params={"ignore_unavailable": "true"})
+    for mapping in boto3.client("lambda").list_event_source_mappings(FunctionName=INDEXER)["EventSourceMappings"]:
+        boto3.client("lambda").delete_event_source_mapping(UUID=mapping["UUID"])
+    with suppress(boto3.client("dynamodb").exceptions.ResourceNotFoundException):
+        boto3.client("dynamodb").delete_table(TableName=TABLE)
 
 
 def test_everything_that_the_shipped_inventory_names_is_there_however_often_it_is_made(urls: list[str]) -> None:
@@ -60,3 +71,31 @@ def test_the_function_of_the_shipped_inventory_is_there_with_its_queue_and_its_s
     assert found["Environment"]["Variables"]["SEARCHOPS_NAMESPACE"] == function.namespace
     with pytest.raises(lambda_.exceptions.ResourceNotFoundException):
         lambda_.get_function_event_invoke_config(FunctionName=function.function)
+
+
+def test_the_table_of_the_shipped_inventory_is_fit_for_a_replay_of_its_days(urls: list[str]) -> None:
+    main(urls)
+    main(urls)
+
+    table = load(ROOT / "include" / "searchops.yaml").tables["products"]
+    node = OpenSearch(next(url for url in urls if "opensearch" in url).partition("=")[2])
+    looked = preflight(
+        settings_of(table),
+        Clients(boto3.client("dynamodb"), boto3.client("lambda"), node),
+        now=datetime.now(UTC),
+        day=date(2026, 11, 1),
+    )
+    assert looked.of(Level.ERROR) == ()
+    assert boto3.client("dynamodb").scan(TableName=table.table, Select="COUNT")["Count"] == len(DAYS) * PER_DAY
+
+
+def test_the_function_of_the_stream_has_the_settings_of_its_index(urls: list[str]) -> None:
+    main([*urls, "--node-of-functions=http://127.0.0.1:9200"])
+
+    written = load(ROOT / "include" / "searchops.yaml").entries("written_indexes")["products"]
+    assert isinstance(written, WrittenIndex)
+    found = boto3.client("lambda").get_function_configuration(FunctionName="stream-indexer")["Environment"]["Variables"]
+    settings = load_handler().Settings.from_environment({**found, "AWS_REGION": "ap-northeast-1"})
+    assert settings.scheme == scheme_of(written)
+    assert (settings.index, settings.bucket, settings.stream) == (written.name, written.bucket, "products-overflow")
+    assert settings.endpoint == "http://127.0.0.1:9200"

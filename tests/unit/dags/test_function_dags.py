@@ -63,7 +63,7 @@ def rendered(dag: DAG, task_id: str, **params: Any) -> Any:
 
 def test_the_shipped_inventory_has_these_dags(dags: dict[str, DAG]) -> None:
     assert {dag_id: sorted(dag.task_ids) for dag_id, dag in dags.items()} == {
-        SETTINGS: ["object-once"],
+        SETTINGS: ["object-once", "stream-indexer"],
         REDRIVE: ["redrive"],
         SETUP: [
             "apply",
