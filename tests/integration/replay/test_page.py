@@ -13,6 +13,8 @@ from local.aws import VARIABLES_TO_UNSET
 from local.cloud import ROOT, Cloud
 from searchops.core.idempotency.table import create_claims_table
 from searchops.core.replay.touch import replay_id_of
+from searchops.operators.replay import TOUCH_RETRIES
+from searchops.retries import RETRY_POLICY
 from tests.conftest import aws_client
 
 PAGE = ROOT / "docs" / "stream_replay.md"
@@ -94,6 +96,8 @@ def test_the_dag_of_the_page_touches_in_batches() -> None:
     assert [task.task_id for task in dag.tasks] == ["plan", "touch", "reconcile"]
     assert dag.get_task("touch").partial_kwargs["batches"] is True
     assert dag.get_task("touch").partial_kwargs["pool"] == "stream_replay_products"
+    assert [dag.get_task(task).retry_policy for task in ("touch", "reconcile")] == [RETRY_POLICY] * 2
+    assert dag.get_task("touch").retries == TOUCH_RETRIES
 
 
 def test_the_consumer_of_the_page_passes_over_touches() -> None:
