@@ -13,8 +13,8 @@ day touches every item of that day, so that DynamoDB Streams sends it to its con
   tick *Override parameters on existing runs*. A run keeps its parameters: after a dry run the same days need *All Runs* **and** the parameter
   given again.
 
-A run that is killed or cleared goes on with the same replay. Two runs of one table wait for each other: a Pool has one slot a table. See
-docs/stream_replay.md.
+A run that is killed or cleared goes on with the same replay; `abandon` gives one up that is not to be gone on with. Two runs of one table
+wait for each other: a Pool has one slot a table. See docs/stream_replay.md.
 """
 
 from __future__ import annotations

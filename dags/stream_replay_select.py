@@ -6,7 +6,7 @@ sample of some items, the whole table. Each chosen item is touched once, so that
 
 As it stands, the form looks only: it shows items, bytes, capacity units, duration, cost and what the consumers will see. Take `dry_run` off to
 replay. A run that is killed or cleared goes on with the same replay; a new run of the same choice is a new replay, unless the last one of that
-choice has not come to its end. See docs/stream_replay.md.
+choice has not come to its end; `abandon` gives that one up. See docs/stream_replay.md.
 """
 
 from __future__ import annotations

@@ -44,7 +44,10 @@ def run_name(dag_id: str, run_id: str, group_id: str = "") -> str:
 
 
 def no_replays() -> tuple[str, ...]:
-    """Nothing replays events into an index yet; what does has to be named to the sweep of its tombstones here."""
+    """Nothing brings old events into an index; what does has to be named to the sweep of its tombstones here.
+
+    A replay of a table does not: it touches items that are there, and the record of a delete comes behind that of the touch.
+    """
     return ()
 
 
