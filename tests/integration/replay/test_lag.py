@@ -169,4 +169,4 @@ def test_a_replay_waits_for_a_consumer_that_gets_its_records_late(consumed: Cons
         pacer.before(1)
 
     assert pacer.said.startswith(f"paused: {consumed.name} is ")
-    assert pacer.said.endswith(" behind, limit 10 min")
+    assert pacer.said.endswith(" behind, limit 10 min; waited 0 s of at most 10 min")
