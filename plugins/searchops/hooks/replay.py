@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 POLL_SCALE = float(os.environ.get("SEARCHOPS_POLL_SCALE", "1"))
 """Below 1 waits are shorter, for a service whose clock runs fast."""
+SHORTLY: Mapping[str, Any] = {"connect_timeout": 5, "read_timeout": 10, "retries": {"total_max_attempts": 3, "mode": "legacy"}}
+"""For botocore's ``Config``: 45 s in all where there is no way there. Its own default waits for five minutes and more."""
 LEASE = timedelta(seconds=30)
 """Of the claim of a table, with a heartbeat every 10 s: how long a worker that was killed keeps the next try from going on."""
 
@@ -110,12 +112,13 @@ class ReplayClients(HomeClients):
 
     @cached_property
     def looking(self) -> Any:
-        """The same for reads that nobody paces."""
-        return self.client("dynamodb")
+        """The same for reads that nobody paces, which `calls.asked` makes again by itself."""
+        return self.client("dynamodb", **SHORTLY)
 
     @cached_property
     def cloudwatch(self) -> Any:
-        return self.client("cloudwatch")
+        """Of the lag, without which nobody knows whether to go on: an answer has to come while it is worth something."""
+        return self.client("cloudwatch", **SHORTLY)
 
     @cached_property
     def index(self) -> IndexClients | None:

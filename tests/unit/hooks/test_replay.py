@@ -92,3 +92,10 @@ def test_the_bucket_is_reached_as_the_index_says_whose_it_is_and_claims_as_the_d
 
 def place(client: Any) -> tuple[str, str]:
     return client._request_signer._credentials.access_key, client.meta.region_name
+
+
+def test_nobody_waits_long_for_the_lag_nor_for_a_read(table: Table) -> None:
+    made = ReplayClients(table)
+
+    for config in (made.cloudwatch.meta.config, made.looking.meta.config):
+        assert (config.connect_timeout + config.read_timeout) * config.retries["total_max_attempts"] <= 45
