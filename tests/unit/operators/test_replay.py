@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from searchops.core.errors import DataError
+from searchops.core.replay import identity
+from searchops.core.replay.identity import Replay
+from searchops.core.replay.lag import Supplied, Thresholds, Watch
+from searchops.core.replay.model import Counts
+from searchops.core.replay.pace import Pacer, Stopped
+from searchops.core.replay.run import Standing
+from searchops.core.replay.selection import ByDate
 from searchops.hooks.replay import settings_of
 from searchops.inventory import Table, inventory
 from searchops.operators.replay import (
@@ -15,9 +23,16 @@ from searchops.operators.replay import (
     DynamoDBReplayPlanOperator,
     DynamoDBReplayReconcileOperator,
     DynamoDBStreamReplayOperator,
+    _Watched,
 )
 from searchops.retries import RETRY_POLICY
 from tests.unit.task import Running
+
+
+class State(dict[str, Any]):
+    """What Airflow keeps of a task."""
+
+    set = dict[str, Any].__setitem__
 
 
 @pytest.fixture
@@ -63,6 +78,28 @@ def test_touching_is_tried_more_often_because_it_goes_on_where_it_was(table: dic
 def test_batches_are_refused_a_budget_that_could_not_hold_them(table: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="leave one of them out"):
         DynamoDBStreamReplayOperator(task_id="touch", table=table, part={}, batches=True, wcu_per_second=50)
+
+
+def test_a_pause_is_in_the_state_of_its_task_before_the_first_page_is_done(
+    table: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("searchops.operators.replay.PROGRESS_SECONDS", 0.0)
+    watch = Watch({"indexer": Supplied(lambda: 960.0)}, Thresholds.of(timedelta(minutes=15)))
+    pace = Pacer(100, lag=watch, sleep=lambda seconds: pace.stop())
+    with pytest.raises(Stopped):
+        pace.before()
+    part = {"name": "the day 2026-11-03", "expected": 400, "exact": True}
+    task = DynamoDBStreamReplayOperator(task_id="touch", table=table, part=part)
+    day = ByDate("by-day", "day", date(2026, 11, 3), ("20261103",))
+    resumed = Replay("products", "0", f"{7:020}", day, identity.State.OPEN, datetime(2026, 11, 4, tzinfo=UTC), resumed=True)
+
+    _Watched(task, day, pace, state := State())(
+        Standing(replay=resumed, counts=Counts(selected=100, touched=100), here=Counts(), parts_done=0, parts=1)
+    )
+
+    assert state["progress"]["line"] == (
+        "100 items of 400 (25.0 %), 0/s, 0 units/s; paused: indexer is 16 min behind, limit 15 min; waited 0 s of at most 10 min"
+    )
 
 
 def test_a_task_that_is_killed_before_it_begins_ends(table: dict[str, Any]) -> None:
