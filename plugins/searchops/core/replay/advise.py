@@ -114,7 +114,8 @@ def _design(settings: Settings, facts: TableFacts, new_items_per_second: float) 
         yield note(
             f"table {facts.name}: expected a stream with both images",
             facts.stream_view,
-            "it is enough to index where deletes need no version; a consumer that does more cannot tell a touch from a change (is_replay answers unknown)",
+            "it is enough to index where deletes need no version; a consumer that does more cannot tell a touch from a change "
+            "(is_replay answers unknown)",
         )
     if facts.ttl_attribute:
         yield note(
