@@ -190,7 +190,7 @@ class Touch:
             return Touched(key, Outcome.TOO_LARGE, Units())
         if self._adds_version and any(sign in words for sign in _NO_NUMBER):
             return Touched(key, Outcome.VERSION_MISUSED, Units(table=1.0))
-        raise classified(error, self._table, "UpdateItem") from error
+        raise classified(error, self._table, getattr(error, "operation_name", "UpdateItem")) from error
 
     def _expect_given(self, found: str) -> None:
         if self._newest is not None and found[:REPLAY_ID_DIGITS] > self._newest:
