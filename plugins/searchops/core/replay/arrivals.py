@@ -13,6 +13,8 @@ ingestion,     stored one can not be compared with it; but a document that bears
 none           one. An item that the application has put anew since bears none: its document has to be equal to it, or it is missing
 ============== =====================================================================================================================
 
+A tombstone shows nothing, whatever its version: the item is gone, or it is there and the index hides it.
+
 An item that is missing is touched again under a *follow-up id*, because a second touch under the id that it bears would change nothing and
 make no record. ``<replay id>.01`` is later than the replay's own id and earlier than the next replay's, so the condition of a touch stays as
 it is: each round makes at most one more record of an item, an item that a later replay has touched is covered by that, and a round that died
@@ -51,11 +53,11 @@ class Arrival(StrEnum):
     """The end of an item that was touched, as far as one look can tell. Each has exactly one."""
 
     ARRIVED = "arrived"
-    """The index holds what the touch has sent, or something newer; a tombstone too."""
+    """The index holds what the touch has sent, or something newer."""
     ALREADY_THERE = "already_there"
     """The index has held it before: a document of an equal version is not written again."""
     DELETED = "deleted"
-    """The application has deleted the item since, and no document is left of it."""
+    """The application has deleted the item since, and no document is left of it but a tombstone."""
     EXPIRED = "expired"
     """The item's TTL has passed since."""
     HANDED_OVER = "handed_over"
@@ -156,9 +158,9 @@ class Proof:
     def of(self, touch: Written, held: Mapping[str, Any]) -> Arrival | None:
         """
         :param held: what ``_mget`` answers of the document
-        :return: ARRIVED or ALREADY_THERE; None where it is not shown
+        :return: ARRIVED or ALREADY_THERE; None where it is not shown: by a tombstone never, since the item may be there
         """
-        if not held.get("found"):
+        if not is_alive(held):
             return None
         marked = self._marked(held)
         match self.scheme.version:
@@ -232,8 +234,12 @@ def end_of_unproved(
 
 def is_alive(held: Mapping[str, Any]) -> bool:
     """There is a document, and it is no tombstone."""
+    return bool(held.get("found")) and not is_tombstone(held)
+
+
+def is_tombstone(held: Mapping[str, Any]) -> bool:
     own = (held.get("_source") or {}).get(FIELD)
-    return bool(held.get("found")) and not (isinstance(own, Mapping) and own.get("deleted") is True)
+    return bool(held.get("found")) and isinstance(own, Mapping) and own.get("deleted") is True
 
 
 class Step(Enum):

@@ -43,6 +43,7 @@ from searchops.core.replay.arrivals import (
     Step,
     end_of_unproved,
     follow_up,
+    is_tombstone,
     most_again,
     next_step,
 )
@@ -229,9 +230,13 @@ class Reconciler:
         readable = [entry for entry in entries if moment.can_be_read(entry.at)]
         ends = [Arrival.LATE] * (len(entries) - len(readable))
         unproved: list[Written] = []
-        for entry, found in zip(readable, self._documents.of(readable), strict=True):
+        documents = self._documents.of(readable)
+        gone = self._gone(entry for entry, found in zip(readable, documents, strict=True) if is_tombstone(found.held))
+        for entry, found in zip(readable, documents, strict=True):
             if end := self._subject.proof.of(entry, found.held):
                 ends.append(end)
+            elif name_of(entry.key) in gone:
+                ends.append(Arrival.DELETED)
             elif moment.now < entry.at + moment.lag_seconds + self._grace_seconds:
                 ends.append(Arrival.LATE)
             else:
@@ -243,6 +248,11 @@ class Reconciler:
                 if end is Arrival.MISSING:
                     missing.append(Missing(entry.key, entry.version, found.id, found.held.get("_version"), entry.round))
         return ends, missing
+
+    def _gone(self, buried: Iterable[Written]) -> set[str]:
+        """Of those whose documents are tombstones: the names of the keys of which the table has no item either."""
+        keys = {name_of(entry.key): entry.key for entry in buried}
+        return keys.keys() - self._items.of(keys.values()).keys()
 
     def _judged(self, moment: _Moment, unproved: Sequence[Written]) -> Iterator[tuple[Written, _Document, Arrival]]:
         """Find out of what the index does not show where it is.

@@ -64,7 +64,7 @@ ABSENT = {"found": False}
         (held(5, OURS), Arrival.ARRIVED),
         (held(5, LATER), Arrival.ARRIVED),
         (held(6), Arrival.ARRIVED),
-        (held(6, **TOMBSTONE), Arrival.ARRIVED),
+        (held(6, **TOMBSTONE), None),
     ],
 )
 def test_an_attribute_as_version_shows_it(document: dict[str, Any], end: Arrival | None) -> None:
