@@ -34,7 +34,8 @@ def aws_client(cloud: Cloud, service: str, **options: Any) -> Any:
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """Every engine and simulator, without Airflow."""
-    with Cloud(tmp_path_factory.mktemp("cloud"), services=("opensearch", "aws", "packages", "slack"), speed=SPEED) as cloud:
+    services = ("opensearch", "aws", "dynamodb", "functions", "packages", "slack")
+    with Cloud(tmp_path_factory.mktemp("cloud"), services=services, speed=SPEED) as cloud:
         yield cloud
 
 
