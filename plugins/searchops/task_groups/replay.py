@@ -107,6 +107,7 @@ def stream_replay(
         "wcu_per_second": wcu_per_second,
         **task_arguments,
     }
+    pool: dict[str, Any] = {"pool": table.pool} if pools else {}
     plan = DynamoDBReplayPlanOperator(
         task_id="plan", choice=choice, rewrite=rewrite, abandon=abandon, only_plan=dry_run, doc_md=DOC, **common
     )
@@ -117,7 +118,7 @@ def stream_replay(
             task_id="touch",
             part=part,
             map_index_template="{{ task.part.name }}",
-            **({"pool": table.pool} if pools else {}),
+            **pool,
             **common,
         )
         DynamoDBReplayReconcileOperator(
