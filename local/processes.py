@@ -171,14 +171,21 @@ def free_port() -> int:
     """Return a TCP port of the loopback interface that nothing listens on.
 
     Below 32768, where Linux begins to take the source ports of outgoing connections: a port that the kernel hands out (bind to 0)
-    can be taken by a client's connection before the service starts, or while it is started again.
+    can be taken by a client's connection before the service starts, or while it is started again. None is returned twice: the service
+    that is to have it may not listen yet.
     """
     while True:
         port = random.randrange(20000, 32000)
+        if port in _given:
+            continue
         with socket.socket() as candidate, contextlib.suppress(OSError):
             candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             candidate.bind((LOOPBACK, port))
+            _given.add(port)
             return port
+
+
+_given: set[int] = set()
 
 
 def answers(url: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -259,6 +260,14 @@ class TestState:
 
 def test_a_free_port_is_not_one_that_a_client_may_be_given() -> None:
     assert free_port() < 32768
+
+
+def test_a_free_port_is_given_once_though_nobody_listens_on_it_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = free_port()
+    drawn = iter([first, first, first + 1, first + 2, first + 3])
+    monkeypatch.setattr(random, "randrange", lambda *_: next(drawn))
+
+    assert free_port() > first
 
 
 def test_the_last_lines_of_a_missing_or_empty_log_say_so(tmp_path: Path) -> None:
