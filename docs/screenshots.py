@@ -8,10 +8,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from local.cloud import ROOT, CloudError, State
+from local.demo import replays
 from local.demo.acts import Run, run
 from local.demo.dataset import SYNONYMS, USER_DICTIONARY
+from local.demo.entries import day_of
 from local.demo.world import DOMAIN, PACKAGE_IDS, World, demo_cloud
 
 if TYPE_CHECKING:
@@ -56,18 +59,23 @@ def main() -> int:
             world.publish_by_hand(PACKAGE_IDS[SYNONYMS], "人工, 人造\n".encode(), "quick fix")
             red = run(world)
             red.require("failed")
-            take(cloud.state, green, red)
+            replays.backfilled(world)
+            replayed = replays.run_of(world, day_of(2))
+            take(cloud.state, green, red, replayed)
     except CloudError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def take(state: State, green: Run, red: Run) -> None:
+def take(state: State, green: Run, red: Run, replayed: str) -> None:
+    """
+    :param replayed: the run of a backfill's last day
+    """
     from playwright.sync_api import sync_playwright
 
     IMAGES.mkdir(exist_ok=True)
-    dag_url = f"{state.endpoints['airflow']}/dags/{DAG}"
+    dag_url, replay_url = (f"{state.endpoints['airflow']}/dags/{dag}" for dag in (DAG, replays.DAG))
     with sync_playwright() as playwright:
         # Without a window, and with a profile of its own that ends with the browser.
         browser = playwright.chromium.launch(executable_path=BROWSER, args=BROWSER_OPTIONS)
@@ -76,6 +84,8 @@ def take(state: State, green: Run, red: Run) -> None:
         graph(page, f"{dag_url}/runs/{green.run_id}")
         failed_task(page, f"{dag_url}/runs/{red.run_id}/tasks/{SYNONYMS}.drift")
         trigger_form(page, dag_url)
+        backfill_form(page, replay_url)
+        reconciled(page, f"{replay_url}/runs/{quote(replayed)}/tasks/{replays.RECONCILE}/mapped/0")
         browser.close()
 
 
@@ -122,6 +132,31 @@ def trigger_form(page: Page, url: str) -> None:
     page.get_by_role("dialog").get_by_text("dry_run").wait_for()
     settle(page, "[role=dialog]")
     page.get_by_role("dialog").screenshot(path=IMAGES / "trigger_form.png")
+
+
+def backfill_form(page: Page, url: str) -> None:
+    """The form as a person fills it in who wants three days again."""
+    page.set_viewport_size({"width": 1000, "height": 1040})
+    page.goto(url)
+    page.get_by_role("button", name="Trigger").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("Backfill", exact=True).click()
+    for number, day in enumerate((day_of(0), day_of(2))):
+        dialog.locator("input[type=datetime-local]").nth(number).fill(f"{day}T00:00")
+    dialog.get_by_text("All Runs", exact=True).click()
+    dialog.get_by_text("3 runs will be triggered").wait_for()
+    settle(page, "[role=dialog]")
+    dialog.screenshot(path=IMAGES / "backfill_form.png")
+
+
+def reconciled(page: Page, url: str) -> None:
+    """The runs of a backfill, and what the last one has to tell."""
+    page.set_viewport_size({"width": 1300, "height": 780})
+    remember(page, "default_dag_view", '"grid"')
+    page.goto(url)
+    page.get_by_text("0 short").first.wait_for()
+    settle(page, "main, #root")
+    page.screenshot(path=IMAGES / "replay_report.png")
 
 
 def settle(page: Page, selector: str) -> None:
