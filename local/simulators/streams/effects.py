@@ -68,6 +68,11 @@ class Stream:
         return ShardReader(self._client, self._arn, shard, after)
 
 
+_LOST_ITERATOR = ("ExpiredIteratorException", "TrimmedDataAccessException")
+"""An iterator that was held. The position is ours: a new iterator for it tells whether records are really gone, which DynamoDB Local now and
+then says of an old iterator of a shard that had none."""
+
+
 class ShardReader:
     """Reads a shard from behind a sequence number on, or from its beginning."""
 
@@ -83,13 +88,13 @@ class ShardReader:
         """The next records; none at the momentary end. ``ended`` is True when the shard will never have more."""
         if self.ended:
             return []
-        if self._iterator is None:
-            self._iterator = self._position()
+        held = self._iterator is not None
+        self._iterator = self._iterator or self._position()
         try:
             found = self._client.get_records(ShardIterator=self._iterator, Limit=MOST_RECORDS)
         except ClientError as error:
             self._iterator = None
-            if error.response["Error"]["Code"] == "ExpiredIteratorException":
+            if held and error.response["Error"]["Code"] in _LOST_ITERATOR:
                 return self.read()
             raise
         self._iterator = found.get("NextShardIterator")
