@@ -45,6 +45,7 @@ class Campaign:
     :param services: of the local cloud, and its ``speed``
     :param preloaded: modules that the processes of a run find imported
     :param prepare: makes what the runs of all aliases share, from the endpoints
+    :param seeds_a_cloud: after so many the cloud is left for a fresh one; None: one does for all
     :param world: what the runs of an alias are done in, from endpoints, alias and the context of their processes
     :param described: a run in a line; ``right``: what is true when none is wrong
     """
@@ -60,6 +61,7 @@ class Campaign:
     right: str
     prepare: Callable[[Mapping[str, str], Sequence[str]], None] | None = None
     speed: float | None = None
+    seeds_a_cloud: int | None = None
 
     def run(
         self, directory: Path, seeds: Sequence[int], told: Callable[[Outcome], None], workers: int = WORKERS
@@ -70,6 +72,11 @@ class Campaign:
         :raises RuntimeError: a worker has ended
         """
         shutil.rmtree(directory, ignore_errors=True)
+        size = self.seeds_a_cloud or len(seeds)
+        clouds = [seeds[first : first + size] for first in range(0, len(seeds), size)]
+        return [outcome for some in clouds for outcome in self._run(directory, some, told, workers)]
+
+    def _run(self, directory: Path, seeds: Sequence[int], told: Callable[[Outcome], None], workers: int) -> list[Outcome]:
         aliases = [f"faults-{number}" for number in range(min(workers, len(seeds)))]
         with Cloud(directory / "cloud", services=self.services, speed=self.speed) as cloud:
             endpoints = dict(cloud.endpoints)
